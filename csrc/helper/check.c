@@ -1,0 +1,114 @@
+/* check.c - helper arguments in a checked run: does what the program passes fit the helper's row? */
+#include "exec.h"
+
+#include <stddef.h>
+
+#define MEM_MAX (1u << 29) /* Linux: BPF_MAX_VAR_SIZ, above every size of an argument */
+
+static int iterable(const struct pf_map *map)
+{
+	const enum pf_map_type t = map->def.type;
+	return t == PF_MAP_ARRAY || t == PF_MAP_PERCPU_ARRAY || t == PF_MAP_HASH || t == PF_MAP_PERCPU_HASH ||
+	       t == PF_MAP_LRU_HASH || t == PF_MAP_LRU_PERCPU_HASH;
+}
+
+static int is_port(const struct pf_map *map)
+{
+	const enum pf_map_type t = map->def.type;
+	return t == PF_MAP_DEVMAP || t == PF_MAP_DEVMAP_HASH || t == PF_MAP_CPUMAP;
+}
+
+static int is_outer(const struct pf_map *map)
+{
+	return map->def.type == PF_MAP_ARRAY_OF_MAPS || map->def.type == PF_MAP_HASH_OF_MAPS;
+}
+
+/* Which map types a helper takes (kernel Documentation/bpf, map_*.rst; Linux refuses the rest at load). */
+static int map_fits(const struct pf_map *map, uint32_t helper)
+{
+	if (map->def.type == PF_MAP_PROG_ARRAY)
+		return 0;
+	if (helper == PF_HELPER_ID_map_lookup_elem)
+		return !(map->def.flags & PF_MAP_F_WRONLY_PROG);
+	if (helper == PF_HELPER_ID_map_lookup_percpu_elem)
+		return map->percpu != 0;
+	if (helper == PF_HELPER_ID_for_each_map_elem)
+		return iterable(map);
+	return !is_port(map) && !is_outer(map) && !(map->def.flags & PF_MAP_F_RDONLY_PROG);
+}
+
+/* The slot of a subprogram that some ld_imm64 could have produced: inside the program and no second half. */
+static int is_func(const struct pf_prog *prog, uint64_t value)
+{
+	const uint32_t pc = (uint32_t)value;
+	return (value & PF_FUNC_MASK) == PF_FUNC_TAG && pc < prog->count && prog->insns[pc].code != 0;
+}
+
+static int in_stack(struct pf_exec *x, uint64_t address)
+{
+	const uint64_t top = (uint64_t)(uintptr_t)(x->stack + sizeof(x->stack));
+	const uint64_t frames = (uint64_t)(x->depth + 1) * PF_STACK_FRAME;
+	return address - (top - frames) < frames;
+}
+
+static int sized(struct pf_exec *x, uint64_t address, uint64_t size, int write)
+{
+	if (size >= MEM_MAX)
+		return 0;
+	return size == 0 || (write ? pf_exec_writable(x, address, size) : pf_exec_readable(x, address, size));
+}
+
+static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, const uint64_t args[5], int i)
+{
+	const uint64_t value = args[i];
+	const uint64_t next = i < 4 ? args[i + 1] : 0;
+	/* pf_exec_map has accepted args[0] when a MAP_KEY or MAP_VALUE comes up. */
+	struct pf_map *map = (struct pf_map *)(uintptr_t)args[0];
+	switch ((enum pf_helper_arg)info->args[i]) {
+	case PF_ARG_NONE:
+	case PF_ARG_ANYTHING:
+		return 1;
+	case PF_ARG_CTX:
+		return x->prog->type == PF_PROG_XDP && value == (uint64_t)(uintptr_t)&x->packet;
+	case PF_ARG_MAP:
+		map = pf_exec_map(x, value);
+		return map && map_fits(map, info->number);
+	case PF_ARG_PROG_ARRAY:
+		map = pf_exec_map(x, value);
+		return map && map->def.type == PF_MAP_PROG_ARRAY;
+	case PF_ARG_PORT_MAP:
+		map = pf_exec_map(x, value);
+		return map && is_port(map);
+	case PF_ARG_MAP_KEY:
+		return pf_exec_readable(x, value, map->def.key_size);
+	case PF_ARG_MAP_VALUE:
+		return pf_exec_readable(x, value, map->def.value_size);
+	case PF_ARG_MEM_READ:
+		return sized(x, value, next, 0);
+	case PF_ARG_MEM_READ_OR_NULL:
+		return value == 0 ? next == 0 : sized(x, value, next, 0);
+	case PF_ARG_MEM_WRITE:
+		return sized(x, value, next, 1);
+	case PF_ARG_SIZE:
+		return value > 0 && value < MEM_MAX;
+	case PF_ARG_SIZE_OR_ZERO:
+		return value < MEM_MAX;
+	case PF_ARG_FUNC:
+		return is_func(x->prog, value);
+	case PF_ARG_CALLBACK_CTX:
+		return value == 0 || in_stack(x, value);
+	}
+	return 0;
+}
+
+enum pf_err pf_helper_check(struct pf_exec *x, const struct pf_helper_info *info, const uint64_t args[5], uint32_t insn)
+{
+	for (int i = 0; i < 5; i++) {
+		if (argument_fits(x, info, args, i))
+			continue;
+		if (info->args[i] == PF_ARG_CTX && x->prog->type != PF_PROG_XDP)
+			return pf_exec_fault(x, PF_DIAG_VM_HELPER_CONTEXT, insn, info->number, 0, info->name);
+		return pf_exec_fault(x, PF_DIAG_VM_HELPER_ARG, insn, (uint64_t)i + 1, 0, info->name);
+	}
+	return PF_OK;
+}

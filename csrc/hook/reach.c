@@ -1,0 +1,221 @@
+/* reach.c - what the chains of a world can come to, and the engine each program can run on. */
+#include "internal.h"
+
+#include "../vm/vm.h"
+
+#include <stdlib.h>
+
+#define NO_POSITION UINT32_MAX
+
+/* map_type.def: which types hold programs or maps. */
+static int holds_bindings(enum pf_map_type type)
+{
+	enum { ARRAY, HASH, LPM, BINDING, PORT, NONE };
+	switch (type) {
+#define PF_MAP_TYPE(name, number, text, family, percpu, support)                                                       \
+	case PF_MAP_##name:                                                                                            \
+		return family == BINDING;
+#include "../tables/map_type.def"
+#undef PF_MAP_TYPE
+	}
+	return 0;
+}
+
+static uint32_t start_of(const struct pf_pointers *set, const void *item)
+{
+	return (uint32_t)(((uint64_t)(uintptr_t)item >> 4) * 0x9e3779b97f4a7c15u >> 32) & set->mask;
+}
+
+static uint32_t position_of(const struct pf_pointers *set, const void *item)
+{
+	if (!set->index)
+		return NO_POSITION;
+	for (uint32_t i = start_of(set, item); set->index[i]; i = (i + 1) & set->mask)
+		if (set->items[set->index[i] - 1] == item)
+			return set->index[i] - 1;
+	return NO_POSITION;
+}
+
+static void enter(struct pf_pointers *set, uint32_t position)
+{
+	uint32_t i = start_of(set, set->items[position]);
+	while (set->index[i])
+		i = (i + 1) & set->mask;
+	set->index[i] = position + 1;
+}
+
+/* Room for one more; the index is kept at most half full. */
+static int grow(struct pf_pointers *set)
+{
+	if (set->count < set->capacity)
+		return 1;
+	uint32_t capacity = set->capacity ? set->capacity * 2 : 8;
+	const void **items = realloc(set->items, capacity * sizeof(*items));
+	if (!items)
+		return 0;
+	set->items = items;
+	uint32_t *index = calloc((size_t)capacity * 2, sizeof(*index));
+	if (!index)
+		return 0;
+	free(set->index);
+	set->index = index;
+	set->capacity = capacity;
+	set->mask = capacity * 2 - 1;
+	for (uint32_t i = 0; i < set->count; i++)
+		enter(set, i);
+	return 1;
+}
+
+static enum pf_err add_prog(struct pf_reach *reach, const struct pf_prog *prog, struct pf_diag *diag)
+{
+	if (position_of(&reach->progs, prog) != NO_POSITION)
+		return PF_OK;
+	if (!grow(&reach->progs))
+		return pf_hook_nomem(diag);
+	reach->progs.items[reach->progs.count] = prog;
+	enter(&reach->progs, reach->progs.count++);
+	return PF_OK;
+}
+
+static int known(const struct pf_world_plan *plan, const struct pf_map *map)
+{
+	return plan->current && pf_bindings_of(&plan->current->bindings, map);
+}
+
+/* A binding map: subscribed first, then read (H3). */
+static enum pf_err add_map(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_map *map,
+			   struct pf_diag *diag)
+{
+	if (position_of(&reach->maps, map) != NO_POSITION)
+		return PF_OK;
+	if (!grow(&reach->maps))
+		return pf_hook_nomem(diag);
+	struct pf_binding **bindings = realloc(reach->bindings, reach->maps.capacity * sizeof(*bindings));
+	if (!bindings)
+		return pf_hook_nomem(diag);
+	reach->bindings = bindings;
+	if (!known(plan, map)) {
+		enum pf_err err = pf_map_subscribe(map, plan->dp->subscriber);
+		if (err)
+			return pf_diag_set(diag, err, PF_DIAG_HOOK_NOMEM, 0, 0, 0, 0, NULL);
+	}
+	uint32_t position = reach->maps.count;
+	reach->bindings[position] = pf_map_binding(map);
+	reach->maps.items[position] = map;
+	enter(&reach->maps, position);
+	reach->maps.count++;
+	if (map->def.type != PF_MAP_PROG_ARRAY)
+		return PF_OK;
+	const struct pf_binding *binding = reach->bindings[position];
+	enum pf_err err = PF_OK;
+	for (uint32_t i = 0; i < binding->capacity && !err; i++)
+		if (binding->objects[i])
+			err = add_prog(reach, (const struct pf_prog *)binding->objects[i], diag);
+	return err;
+}
+
+/* Programs arrive in the set by pointers that their owners (links, bindings) keep alive and may change: staging adds a
+ * code entry (P1). */
+static enum pf_err visit_prog(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_prog *prog,
+			      struct pf_diag *diag)
+{
+	if (!atomic_load_explicit(&prog->code[PF_ENGINE_CHECKED], memory_order_acquire)) {
+		enum pf_err err = pf_vm_stage(prog, PF_ENGINE_CHECKED, NULL, diag);
+		if (err)
+			return err;
+	}
+	for (uint32_t i = 0; i < prog->map_count; i++) {
+		if (!holds_bindings(prog->maps[i].map->def.type))
+			continue;
+		enum pf_err err = add_map(reach, plan, prog->maps[i].map, diag);
+		if (err)
+			return err;
+	}
+	return PF_OK;
+}
+
+static uint8_t own_engines(const struct pf_prog *prog, enum pf_engine limit)
+{
+	uint8_t engines = 0;
+	for (unsigned e = 0; e < PF_ENGINES && e <= (unsigned)limit; e++)
+		if ((e == PF_ENGINE_CHECKED || prog->verified) &&
+		    atomic_load_explicit(&prog->code[e], memory_order_acquire))
+			engines |= (uint8_t)(1u << e);
+	return engines;
+}
+
+static uint8_t targets_engines(const struct pf_reach *reach, const struct pf_prog *prog)
+{
+	uint8_t engines = UINT8_MAX;
+	for (uint32_t i = 0; i < prog->map_count; i++) {
+		const struct pf_map *map = prog->maps[i].map;
+		if (map->def.type != PF_MAP_PROG_ARRAY)
+			continue;
+		const struct pf_binding *binding = reach->bindings[position_of(&reach->maps, map)];
+		for (uint32_t k = 0; k < binding->capacity; k++)
+			if (binding->objects[k])
+				engines &= reach->engines[position_of(&reach->progs, binding->objects[k])];
+	}
+	return engines;
+}
+
+/* The greatest fixed point of engines(p) = own(p) and engines of every tail-call target: bits only fall, so it ends. */
+static enum pf_err settle_engines(struct pf_reach *reach, enum pf_engine limit, struct pf_diag *diag)
+{
+	reach->engines = malloc(reach->progs.count ? reach->progs.count : 1);
+	if (!reach->engines)
+		return pf_hook_nomem(diag);
+	for (uint32_t i = 0; i < reach->progs.count; i++)
+		reach->engines[i] = own_engines(reach->progs.items[i], limit);
+	for (int changed = 1; changed;) {
+		changed = 0;
+		for (uint32_t i = 0; i < reach->progs.count; i++) {
+			uint8_t engines = reach->engines[i] & targets_engines(reach, reach->progs.items[i]);
+			changed |= engines != reach->engines[i];
+			reach->engines[i] = engines;
+		}
+	}
+	return PF_OK;
+}
+
+enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_diag *diag)
+{
+	enum pf_err err = PF_OK;
+	for (const struct pf_link *link = plan->dp->links; link && !err; link = link->next)
+		if (pf_link_view(link))
+			err = add_prog(reach, pf_link_view(link), diag);
+	for (uint32_t i = 0; i < reach->progs.count && !err; i++)
+		err = visit_prog(reach, plan, (struct pf_prog *)reach->progs.items[i], diag);
+	if (!err)
+		err = settle_engines(reach, plan->limit, diag);
+	if (err)
+		pf_reach_release(reach, plan, 0);
+	return err;
+}
+
+void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, int keep)
+{
+	for (uint32_t i = 0; i < reach->maps.count && !keep; i++) {
+		struct pf_map *map = (struct pf_map *)reach->maps.items[i];
+		pf_ref_put(&reach->bindings[i]->ref);
+		if (!known(plan, map))
+			pf_map_unsubscribe(map, plan->dp->subscriber);
+	}
+	free(reach->progs.items);
+	free(reach->progs.index);
+	free(reach->maps.items);
+	free(reach->maps.index);
+	free(reach->bindings);
+	free(reach->engines);
+	*reach = (struct pf_reach){ 0 };
+}
+
+enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog)
+{
+	uint8_t engines = reach->engines[position_of(&reach->progs, prog)];
+	enum pf_engine best = PF_ENGINE_CHECKED;
+	for (unsigned e = 0; e < PF_ENGINES; e++)
+		if (engines & 1u << e)
+			best = (enum pf_engine)e;
+	return best;
+}

@@ -1,0 +1,114 @@
+/* world.c - building and taking apart worlds. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+static uint32_t entries_of(const struct pf_datapath *dp)
+{
+	uint32_t count = 0;
+	for (const struct pf_link *link = dp->links; link; link = link->next)
+		count += pf_link_view(link) != NULL;
+	return count;
+}
+
+/* One block: the world, its chains, all entries. */
+static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entries)
+{
+	size_t size = sizeof(struct pf_world) + (size_t)plan->hooks * sizeof(struct pf_chain) +
+		      (size_t)entries * sizeof(struct pf_chain_entry);
+	struct pf_world *world = calloc(1, size);
+	if (!world)
+		return NULL;
+	world->dp = plan->dp;
+	world->hooks = plan->hooks;
+	world->chains = (struct pf_chain *)(world + 1);
+	return world;
+}
+
+static int allocate_bindings(struct pf_bindings *bindings, uint32_t count)
+{
+	uint32_t size = 1;
+	while (size < count * 2)
+		size *= 2;
+	bindings->slots = calloc(size, sizeof(*bindings->slots));
+	bindings->mask = size - 1;
+	return bindings->slots != NULL;
+}
+
+static void fill_bindings(struct pf_bindings *bindings, const struct pf_reach *reach)
+{
+	for (uint32_t n = 0; n < reach->maps.count; n++) {
+		uint32_t i = pf_bindings_start(bindings, reach->maps.items[n]);
+		while (bindings->slots[i].map)
+			i = (i + 1) & bindings->mask;
+		bindings->slots[i].map = reach->maps.items[n];
+		bindings->slots[i].binding = reach->bindings[n];
+	}
+}
+
+/* dp->links is sorted by hook, so each chain is a run of it. */
+static void fill_chains(struct pf_world *world, const struct pf_datapath *dp, const struct pf_reach *reach)
+{
+	struct pf_chain_entry *entry = (struct pf_chain_entry *)(world->chains + world->hooks);
+	const struct pf_link *link = dp->links;
+	for (uint32_t hook = 0; hook < world->hooks; hook++) {
+		struct pf_chain *chain = &world->chains[hook];
+		chain->entries = entry;
+		for (; link && link->hook == hook; link = link->next) {
+			struct pf_prog *prog = pf_link_view(link);
+			if (!prog)
+				continue;
+			pf_prog_get(prog);
+			*entry++ = (struct pf_chain_entry){
+				.prog = prog,
+				.engine = pf_reach_engine(reach, prog),
+				.continue_on = link->continue_on,
+				.link_id = link->id,
+				.generation = pf_link_view_generation(link),
+			};
+			chain->count++;
+		}
+	}
+}
+
+enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **out, struct pf_diag *diag)
+{
+	struct pf_reach reach = { 0 };
+	enum pf_err err = pf_reach_collect(&reach, plan, diag);
+	if (err)
+		return err;
+	struct pf_world *world = allocate(plan, entries_of(plan->dp));
+	if (!world || !allocate_bindings(&world->bindings, reach.maps.count)) {
+		free(world);
+		pf_reach_release(&reach, plan, 0);
+		return pf_hook_nomem(diag);
+	}
+	world->revision = plan->current ? plan->current->revision + 1 : 1;
+	world->generation = plan->generation;
+	fill_bindings(&world->bindings, &reach);
+	fill_chains(world, plan->dp, &reach);
+	pf_reach_release(&reach, plan, 1);
+	*out = world;
+	return PF_OK;
+}
+
+void pf_world_destroy(struct pf_world *world)
+{
+	for (uint32_t hook = 0; hook < world->hooks; hook++)
+		for (uint32_t i = 0; i < world->chains[hook].count; i++)
+			pf_prog_put(world->chains[hook].entries[i].prog);
+	for (uint32_t i = 0; i <= world->bindings.mask; i++)
+		if (world->bindings.slots[i].map)
+			pf_ref_put(&world->bindings.slots[i].binding->ref);
+	free(world->bindings.slots);
+	free(world);
+}
+
+void pf_world_unsubscribe(struct pf_datapath *dp, const struct pf_world *from, const struct pf_world *to)
+{
+	for (uint32_t i = 0; i <= from->bindings.mask; i++) {
+		struct pf_map *map = (struct pf_map *)from->bindings.slots[i].map;
+		if (map && !(to && pf_bindings_of(&to->bindings, map)))
+			pf_map_unsubscribe(map, dp->subscriber);
+	}
+}

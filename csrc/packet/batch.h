@@ -1,0 +1,68 @@
+/* batch.h - a batch of captured packets, and the interfaces between who makes, runs and takes them.
+ *
+ * Terms
+ *   descriptor  struct pf_desc: where one captured packet lies in the source's private buffer
+ *   batch       descriptors between two quiescent states of one worker; valid until the source's next call
+ *   source      makes batches (io: a capture reader; live: a ring)
+ *   sink        takes packets after their verdict, while the worker is online: memory only, no system call; what it
+ *               collected goes out in flush, while the worker is offline
+ *
+ * Invariants
+ *   D1 Bytes data .. data + caplen belong to the batch: programs may write them.
+ *   D2 A source that fails has first delivered every packet before the failure: the error comes alone (n == 0).
+ *   D3 n == 0 with PF_OK is the end.
+ */
+#ifndef PF_BATCH_H
+#define PF_BATCH_H
+
+#include "packet.h"
+
+struct pf_desc {
+	uint8_t *data;
+	uint32_t caplen;
+	uint32_t wire_len;
+	int64_t ts_ns;   /* since the epoch, rounded down */
+	int64_t ts_raw;  /* in the interface's own units, for exact write-back */
+	uint32_t iface;  /* index into the source's interfaces */
+	uint32_t dropped_fcs; /* reserved for sources that strip it; 0 */
+};
+
+/* Where packets came from: one pcap header or one pcapng interface block. */
+struct pf_iface {
+	uint16_t linktype;
+	uint16_t linktype_high; /* upper half of a pcap link-type field: FCS length and reserved bits, kept as they are */
+	uint32_t snaplen;
+	uint8_t tsresol;        /* pcapng if_tsresol: 6, 9, or 0x80 | n for 2^-n */
+	int64_t tsoffset;       /* seconds */
+};
+
+struct pf_batch {
+	struct pf_desc *desc;
+	uint32_t n;
+	uint32_t capacity;
+	uint64_t first; /* index of desc[0] in the whole input */
+};
+
+/* The validated outcome of one packet. */
+struct pf_verdict {
+	uint32_t retval;  /* what the program returned, 32 bits */
+	uint8_t action;   /* enum pf_action: an unknown retval is ABORTED */
+	uint8_t covered;  /* 0: no program ran (hook empty) */
+	uint8_t engine;   /* enum pf_engine of the last program that ran */
+	uint8_t faulted;  /* the checked interpreter stopped it */
+	uint64_t generation; /* of the link whose program decided; 0 when uncovered */
+};
+
+struct pf_source {
+	enum pf_err (*next)(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag);
+	const struct pf_iface *(*iface)(const struct pf_source *source, uint32_t index); /* NULL: no such */
+};
+
+struct pf_sink {
+	/* While online; PF_ENOMEM is kept and reported by flush. */
+	void (*emit)(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
+		     const struct pf_packet *packet, const struct pf_verdict *verdict);
+	enum pf_err (*flush)(struct pf_sink *sink, struct pf_diag *diag); /* while offline */
+};
+
+#endif

@@ -1,0 +1,111 @@
+/* prog.h - a program: original bytecode, the maps it names, and its executable forms.
+ *
+ * Terms
+ *   staged   complete and immutable: legality checked, maps resolved, code sealed
+ *   slot     index of an instruction; the second half of a 64-bit load has one of its own. Every form of the code
+ *            uses the same indices (one instruction index serves everywhere)
+ *   number   what ld_imm64 src 1/2 carries in imm: the caller's name ("fd") for a map
+ *
+ * Invariants
+ *   P1 After pf_prog_create returned, nothing in the struct changes but the reference count, the run counters, and
+ *      `code` entries, which go once from NULL to a finished form (release store; readers acquire).
+ *   P2 insns is the caller's bytecode, byte for byte.
+ *   P3 A program holds a reference to each of its maps; maps never hold programs except through bindings, and a
+ *      binding's owner (map, world) is never owned by a program that stands in it: user code breaks such cycles by
+ *      clearing the slot or dropping the datapath.
+ *   P4 `verified` is set by the verifier alone; unchecked code exists only for verified programs (and in C tests).
+ */
+#ifndef PF_PROG_H
+#define PF_PROG_H
+
+#include "../isa/isa.h"
+#include "../map/map.h"
+#include "../rcu/ref.h"
+
+enum pf_engine { PF_ENGINE_CHECKED, PF_ENGINE_INTERP, PF_ENGINE_JIT, PF_ENGINES };
+
+/* One executable instruction, same index as the original. The interpreter jumps to `handler`. */
+struct pf_lowered {
+	const void *handler;
+	uint8_t dst;
+	uint8_t src;
+	int16_t off;
+	int32_t imm;
+};
+_Static_assert(sizeof(struct pf_lowered) == 16, "four instructions to a cache line");
+
+struct pf_code {
+	enum pf_engine engine;
+	uint32_t count;
+	uint32_t stack_bytes;      /* below r10, that a frame may read: zeroed on entry (vm.h, V6) */
+	struct pf_lowered insns[]; /* count entries and a final trap */
+};
+
+struct pf_prog_map {
+	uint32_t number;
+	struct pf_map *map; /* one reference */
+};
+
+struct pf_prog {
+	struct pf_ref ref; /* first (F1) */
+	enum pf_prog_type type;
+	char name[PF_NAME_MAX];
+	uint64_t id;
+	uint8_t tag[8]; /* first 8 bytes of SHA-1 over the instructions with map numbers zeroed, as Linux; set by creator */
+	uint32_t count;
+	struct pf_insn *insns;
+	uint32_t map_count;
+	struct pf_prog_map *maps;
+	uint8_t frags;         /* sees multi-buffer packets (xdp.frags) */
+	uint8_t moves_packet;  /* calls a helper that moves an edge (own code only) */
+	uint8_t tail_calls;
+	uint8_t verified;
+	struct pf_code *_Atomic code[PF_ENGINES];
+};
+
+struct pf_prog_def {
+	enum pf_prog_type type;
+	const char *name;
+	uint64_t id;
+	const struct pf_insn *insns;
+	uint32_t count;
+	const struct pf_prog_map *maps; /* references are taken, the array is copied */
+	uint32_t map_count;
+	uint8_t frags;
+	uint8_t tag[8];
+};
+
+/* Checks legality, map numbers, helper numbers and direct value offsets; copies; takes references. One reference for
+ * the caller. Executable forms are added by pf_vm_stage (vm.h). */
+PF_API enum pf_err pf_prog_create(const struct pf_prog_def *def, struct pf_prog **prog, struct pf_diag *diag);
+
+static inline void pf_prog_get(struct pf_prog *prog) { pf_ref_get(&prog->ref); }
+static inline void pf_prog_put(struct pf_prog *prog) { pf_ref_put(&prog->ref); }
+
+/* The map with this number, or NULL. */
+struct pf_map *pf_prog_map_by_number(const struct pf_prog *prog, uint32_t number);
+
+/* The map that the ld_imm64 at this slot names: by number (src 1, 2) or by place in `maps` (src 5, 6). NULL if none. */
+struct pf_map *pf_prog_insn_map(const struct pf_prog *prog, uint32_t at);
+
+/* Helper row by number; NULL when the number has no row. supported: a PF_HELPER row. */
+struct pf_helper_info {
+	const char *name;
+	uint32_t number;
+	uint8_t supported;
+	uint8_t flags;
+	uint8_t ret;
+	uint8_t args[5];
+};
+#define PF_HELPER_GPL 1
+#define PF_HELPER_MOVES_PACKET 2
+#define PF_HELPER_WRITES_PACKET 4
+enum pf_helper_ret { PF_RET_INTEGER, PF_RET_VOID, PF_RET_MAP_VALUE_OR_NULL };
+enum pf_helper_arg {
+	PF_ARG_NONE, PF_ARG_ANYTHING, PF_ARG_CTX, PF_ARG_MAP, PF_ARG_PROG_ARRAY, PF_ARG_PORT_MAP, PF_ARG_MAP_KEY,
+	PF_ARG_MAP_VALUE, PF_ARG_MEM_READ, PF_ARG_MEM_READ_OR_NULL, PF_ARG_MEM_WRITE, PF_ARG_SIZE, PF_ARG_SIZE_OR_ZERO,
+	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX
+};
+PF_API const struct pf_helper_info *pf_helper_info(uint32_t number);
+
+#endif

@@ -1,0 +1,195 @@
+/* batch.c - the hot loop: one batch in one world.
+ *
+ * The loop is written once and inlined four times: a chain of one program or more, with or without somebody who wants
+ * verdicts. Per packet it sets only what a program can observe (E2) and adds to two rows of a tally on the stack.
+ */
+#include "run.h"
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+struct tally {
+	uint64_t packets[PF_ACTIONS];
+	uint64_t bytes[PF_ACTIONS];
+};
+
+/* What the loop needs of its caller, apart from the worker. */
+struct round {
+	const struct pf_batch *batch;
+	struct pf_verdict *verdicts;
+	const struct pf_source *source;
+	struct pf_sink *sink;
+};
+
+INLINE void begin(struct pf_exec *x, const struct pf_desc *d, uint32_t linear_limit, uint64_t index)
+{
+	pf_packet_init(&x->packet, d->data, d->caplen, linear_limit);
+	pf_exec_begin(x, index, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
+}
+
+static __attribute__((noinline, cold)) void note_fault(struct pf_worker *w)
+{
+	struct pf_exec *x = w->exec;
+	if (w->stats.faults++)
+		return;
+	w->first_fault = x->fault;
+	w->first_fault.prog = NULL;
+	w->first_fault_packet = x->packet_index;
+	memset(w->first_fault_prog, 0, sizeof(w->first_fault_prog));
+	if (x->fault.prog)
+		memcpy(w->first_fault_prog, x->fault.prog->name, sizeof(w->first_fault_prog) - 1);
+}
+
+INLINE uint32_t action_of(uint32_t retval)
+{
+	return retval < PF_ACTIONS ? retval : PF_XDP_ABORTED;
+}
+
+/* One program over the packet at hand; a fault is ABORTED (L3). */
+INLINE uint32_t run_program(struct pf_worker *w, struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
+			    uint8_t *faulted)
+{
+	uint64_t r0;
+	if (PF_LIKELY(pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0) == PF_OK))
+		return (uint32_t)r0;
+	note_fault(w);
+	*faulted = 1;
+	return PF_XDP_ABORTED;
+}
+
+/* The rest of a chain: its programs see the packet as the one before left it. Returns the entry that decided. */
+static const struct pf_chain_entry *go_on(struct pf_worker *w, const struct pf_chain *chain, uint32_t *retval,
+					  uint8_t *faulted)
+{
+	const struct pf_chain_entry *entry = chain->entries, *const last = entry + chain->count - 1;
+	struct pf_exec *x = w->exec;
+	while (entry != last && (entry->continue_on >> action_of(*retval) & 1)) {
+		entry++;
+		x->redirect = PF_REDIRECT_NONE; /* the one before did not decide */
+		x->packet.frags = entry->prog->frags;
+		*retval = run_program(w, x, entry->prog, entry->engine, faulted);
+	}
+	w->stats.engine_packets[entry->engine]++;
+	return entry;
+}
+
+INLINE void tell(const struct round *round, uint32_t i, const struct pf_packet *packet,
+		 const struct pf_verdict *verdict)
+{
+	if (round->verdicts)
+		round->verdicts[i] = *verdict;
+	if (round->sink)
+		round->sink->emit(round->sink, round->source, &round->batch->desc[i], packet, verdict);
+}
+
+/* single and told are constants at every call. What does not change within the batch is in locals: the compiler must
+ * assume that a program changes memory. */
+INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const struct round *round,
+		      struct tally *tally, int single, int told)
+{
+	struct pf_exec *const x = w->exec;
+	const struct pf_desc *d = round->batch->desc;
+	const uint64_t first = round->batch->first;
+	const struct pf_chain_entry *entry = chain->entries;
+	const struct pf_prog *const prog = entry->prog;
+	const enum pf_engine engine = entry->engine;
+	const uint32_t linear_limit = w->linear_limit, n = round->batch->n;
+	x->packet.frags = prog->frags;
+	for (uint32_t i = 0; i < n; i++, d++) {
+		uint8_t faulted = 0;
+		begin(x, d, linear_limit, first + i);
+		if (!single)
+			x->packet.frags = prog->frags;
+		uint32_t retval = run_program(w, x, prog, engine, &faulted);
+		if (!single)
+			entry = go_on(w, chain, &retval, &faulted);
+		const uint32_t action = action_of(retval);
+		tally->packets[action]++;
+		tally->bytes[action] += d->caplen;
+		if (told) {
+			struct pf_verdict verdict = {
+				.retval = retval,
+				.action = (uint8_t)action,
+				.covered = 1,
+				.engine = (uint8_t)entry->engine,
+				.faulted = faulted,
+				.generation = entry->generation,
+			};
+			tell(round, i, &x->packet, &verdict);
+		}
+	}
+	if (single)
+		w->stats.engine_packets[engine] += n;
+}
+
+static void run_single_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 1, 0);
+}
+
+static void run_single_told(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 1, 1);
+}
+
+static void run_many_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 0, 0);
+}
+
+static void run_many_told(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 0, 1);
+}
+
+/* No program: everything passes, uncovered. Time goes on. */
+static void run_empty(struct pf_worker *w, const struct round *round, struct tally *tally)
+{
+	const struct pf_verdict verdict = { .retval = PF_XDP_PASS, .action = PF_XDP_PASS };
+	const struct pf_batch *batch = round->batch;
+	for (uint32_t i = 0; i < batch->n; i++) {
+		const struct pf_desc *d = &batch->desc[i];
+		begin(w->exec, d, w->linear_limit, batch->first + i);
+		tally->packets[PF_XDP_PASS]++;
+		tally->bytes[PF_XDP_PASS] += d->caplen;
+		tell(round, i, &w->exec->packet, &verdict);
+	}
+	w->stats.uncovered += batch->n;
+}
+
+static void add_up(struct pf_run_stats *stats, const struct tally *tally)
+{
+	for (unsigned a = 0; a < PF_ACTIONS; a++) {
+		stats->packets += tally->packets[a];
+		stats->bytes += tally->bytes[a];
+		stats->actions[a] += tally->packets[a];
+		stats->action_bytes[a] += tally->bytes[a];
+	}
+	stats->batches++;
+}
+
+void pf_worker_run(struct pf_worker *w, struct pf_batch *batch, struct pf_verdict *verdicts, struct pf_source *source,
+		   struct pf_sink *sink)
+{
+	const struct round round = { .batch = batch, .verdicts = verdicts, .source = source, .sink = sink };
+	struct tally tally = { { 0 }, { 0 } };
+	int told = verdicts || sink;
+	pf_rcu_online(w->rcu);
+	const struct pf_world *world = pf_datapath_world(w->dp); /* the batch's only load of the slot (W1) */
+	const struct pf_chain *chain = &world->chains[w->hook];
+	w->batch_revision = world->revision;
+	w->batch_generation = world->generation;
+	w->exec->bindings = &world->bindings;
+	if (!chain->count)
+		run_empty(w, &round, &tally);
+	else if (chain->count == 1)
+		(told ? run_single_told : run_single_quiet)(w, chain, &round, &tally);
+	else
+		(told ? run_many_told : run_many_quiet)(w, chain, &round, &tally);
+	w->exec->bindings = NULL;
+	pf_rcu_offline(w->rcu);
+	add_up(&w->stats, &tally);
+	if (w->exec->trace)
+		w->stats.trace_lost = w->exec->trace->lost;
+}

@@ -1,0 +1,87 @@
+/* run.c - entering the loop: whole programs, callbacks, tail calls. */
+#include "interp.h"
+
+/* A callback, one frame further down; registers and position of the caller live in its own activation. */
+static enum pf_err call_subprogram(struct pf_exec *x, enum pf_engine engine, uint32_t pc, const uint64_t args[5],
+				   uint64_t *r0)
+{
+	const struct pf_prog *prog = x->prog;
+	const struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
+	const uint32_t floor = x->floor;
+	if (x->depth - floor + 1 >= PF_STACK_FRAMES)
+		return x->checked ? pf_exec_fault(x, PF_DIAG_VM_DEPTH, pc, 0, PF_STACK_FRAMES, NULL) : PF_EFAULT;
+	x->depth++;
+	enum pf_err err = engine == PF_ENGINE_CHECKED ? pf_interp_checked(x, code, pc, args, r0)
+						      : pf_interp_unchecked(x, code, pc, args, r0);
+	if (x->checked && !err && x->left < 0)
+		err = pf_exec_fault(x, PF_DIAG_VM_BUDGET, pc, x->budget, 0, NULL);
+	x->depth--;
+	x->prog = prog; /* a tail call may have changed both */
+	x->floor = floor;
+	return err;
+}
+
+static enum pf_err call_checked(struct pf_exec *x, uint32_t pc, const uint64_t args[5], uint64_t *r0)
+{
+	return call_subprogram(x, PF_ENGINE_CHECKED, pc, args, r0);
+}
+
+static enum pf_err call_unchecked(struct pf_exec *x, uint32_t pc, const uint64_t args[5], uint64_t *r0)
+{
+	return call_subprogram(x, PF_ENGINE_INTERP, pc, args, r0);
+}
+
+const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_t index, enum pf_engine engine)
+{
+	const uint32_t key = (uint32_t)index;
+	const struct pf_map *array = (const struct pf_map *)(uintptr_t)map;
+	const struct pf_binding *binding = x->bindings ? pf_bindings_of(x->bindings, array) : NULL;
+	if (!binding || x->tail_calls >= PF_TAIL_CALLS)
+		return NULL;
+	const struct pf_prog *target = (const struct pf_prog *)pf_binding_find(binding, &key);
+	if (!target || target->type != x->prog->type)
+		return NULL;
+	const struct pf_code *code = atomic_load_explicit(&target->code[engine], memory_order_acquire);
+	if (!code)
+		return NULL;
+	x->tail_calls++;
+	x->prog = target;
+	return code;
+}
+
+enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
+		      uint64_t *r0)
+{
+	const struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
+	const uint64_t args[5] = { r1, r2, 0, 0, 0 };
+	if (PF_BUG_ON(!code)) {
+		*r0 = 0;
+		return PF_OK;
+	}
+	x->prog = prog;
+	x->depth = 0;
+	x->floor = 0;
+	x->tail_calls = 0;
+	x->window_len = 0;
+	x->grant_count = 0;
+	x->visiting = NULL;
+	x->checked = engine == PF_ENGINE_CHECKED;
+	if (!x->checked) {
+		x->call = call_unchecked;
+		return pf_interp_unchecked(x, code, 0, args, r0);
+	}
+	x->call = call_checked;
+	x->left = (int64_t)x->budget;
+	x->fault.diag.err = PF_OK;
+	enum pf_err err = pf_interp_checked(x, code, 0, args, r0);
+	x->executed = x->budget - (uint64_t)x->left;
+	return err;
+}
+
+enum pf_err pf_vm_execute(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint8_t *memory,
+			  uint64_t len, uint64_t *r0)
+{
+	x->memory = memory;
+	x->memory_len = len;
+	return pf_vm_run(x, prog, engine, (uint64_t)(uintptr_t)memory, len, r0);
+}

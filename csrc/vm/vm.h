@@ -1,0 +1,47 @@
+/* vm.h - the interpreter: one source, two builds of the loop.
+ *
+ * Terms
+ *   lowering   translation of a program's instructions, one to one, into struct pf_lowered: handler address, and map
+ *              and value addresses filled into the halves of ld_imm64
+ *   checked    every load, store and helper argument is checked at run time; an instruction budget; for any legal program
+ *   unchecked  for verified programs; ctx loads were rewritten by their per-instruction type
+ *
+ * Invariants
+ *   V1 The two builds give the same result for every program that the checked build runs without a fault.
+ *   V2 A checked run touches no memory outside E5's regions; a fault leaves packet and maps as the instructions before
+ *      it left them. It ends: whenever control goes back (backward jump, return, callback), the distance is charged to
+ *      `budget`. Between two such points the instruction index only grows, so a run executes at most budget + count
+ *      instructions, and `executed` is an upper bound of their number.
+ *   V3 Division by zero gives 0, modulo by zero the dividend, shifts are masked, INT_MIN / -1 is INT_MIN (RFC 9669
+ *      section 4.1). 32-bit operations zero the upper half.
+ *   V4 A tail call replaces the program in its frame; made in a subprogram, the target's result goes to the
+ *      subprogram's caller. The 34th of a run is not made (helper returns to the next instruction), as in Linux.
+ *   V5 Staged code is immutable.
+ *   V6 No byte of another packet's run can be read from the stack: stack_bytes below r10 are zeroed when a frame is
+ *      entered. They are as many as constant offsets from r10 reach, or the whole frame once r10 goes anywhere else.
+ *   V7 An atomic operation on an address that is not a multiple of its size faults in the checked build; the unchecked
+ *      build, which the verifier keeps from it, does it in plain steps.
+ */
+#ifndef PF_VM_H
+#define PF_VM_H
+
+#include "../helper/exec.h"
+
+/* What an instruction's memory operand is, for the unchecked build: from the verifier (or a C test). One byte per
+ * instruction slot. */
+enum pf_insn_type { PF_INSN_PLAIN, PF_INSN_CTX_LOAD };
+
+/* Builds and publishes prog->code[engine] for CHECKED or INTERP (P1); at once done if present. types: for INTERP, one
+ * enum pf_insn_type per slot, NULL when no instruction reads ctx. */
+PF_API enum pf_err pf_vm_stage(struct pf_prog *prog, enum pf_engine engine, const uint8_t *types, struct pf_diag *diag);
+
+/* Runs a staged program. r1, r2: initial registers (xdp: r1 = &x->packet). PF_OK with *r0, or PF_EFAULT with x->fault
+ * (checked only). Tail calls go to programs staged for the same engine; a target without is not called. */
+enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
+		      uint64_t *r0);
+
+/* pf.vm.execute: program type memory over a caller's buffer. */
+PF_API enum pf_err pf_vm_execute(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint8_t *memory,
+				 uint64_t len, uint64_t *r0);
+
+#endif
