@@ -1,8 +1,9 @@
 /* trace.c - bpf_trace_printk: Linux's restricted printf into the worker's ring.
  *
- * Accepted: bytes that are no control characters, and white space; %% %c %s %p (px, pK; no width), and [0 +-][width] with d i u x X after none, l or ll;
- * at most three conversions. Everything else is -EINVAL. Addresses are shown as they are; a string that is not in
- * memory the program may read is empty, as Linux shows a string it cannot read.
+ * Accepted: bytes that are no control characters, and white space; %% %c %s %p (px, pK; no width), and [0 +-][width]
+ * with d i u x X after none, l or ll; at most three conversions. Everything else is -EINVAL (of Linux's further %p forms
+ * too). Addresses are shown as they are; a string that is not in memory the program may read is empty, as Linux shows a
+ * string it cannot read.
  */
 #include "groups.h"
 

@@ -29,7 +29,6 @@ struct pf_written_iface {
 struct pf_writer {
 	struct pf_sink sink;
 	struct pf_writer_options options;
-	char program[PF_NAME_MAX];
 	int fd;
 	bool regular;  /* a regular file: can be cut back */
 	off_t start;   /* where in it the capture begins */

@@ -188,7 +188,8 @@ void pf_pcapng_emit(struct pf_writer *w, const struct pf_iface *iface, const str
 	p += pad4(record->caplen) - record->caplen;
 	if (verdict->covered) { /* no program, no verdict */
 		if (w->options.comment)
-			comment_len = snprintf(comment, sizeof comment, "program %s generation %llu", w->program,
+			comment_len = snprintf(comment, sizeof comment, "program %.*s generation %llu", PF_NAME_MAX - 1,
+					       verdict->program ? verdict->program : "",
 					       (unsigned long long)verdict->generation);
 		if (comment_len > 0)
 			p = put_option(p, OPTION_COMMENT, comment, (uint16_t)comment_len);

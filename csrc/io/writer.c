@@ -187,9 +187,6 @@ enum pf_err pf_writer_open(int fd, const struct pf_writer_options *options, stru
 	w->options = *options;
 	if (!w->options.buffer_flush)
 		w->options.buffer_flush = FLUSH_DEFAULT;
-	if (options->program)
-		memcpy(w->program, options->program, strnlen(options->program, sizeof w->program - 1));
-	w->options.program = w->program;
 	w->regular = !fstat(fd, &stat) && S_ISREG(stat.st_mode);
 	if (w->regular) {
 		flags = fcntl(fd, F_GETFL);

@@ -24,7 +24,6 @@ struct pf_writer_options {
 	enum pf_format format;
 	uint32_t actions;     /* bit per enum pf_action: which packets are written */
 	uint8_t comment;      /* pcapng: opt_comment with program and generation */
-	const char *program;  /* for the comment */
 	uint32_t buffer_flush; /* flush to the descriptor once this many bytes are buffered (0: 1 MiB) */
 };
 

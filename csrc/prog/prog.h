@@ -14,6 +14,8 @@
  *      binding's owner (map, world) is never owned by a program that stands in it: user code breaks such cycles by
  *      clearing the slot or dropping the datapath.
  *   P4 `verified` is set by the verifier alone; unchecked code exists only for verified programs (and in C tests).
+ *
+ * Threads: a program may be created, staged, read and released by any thread; workers read it online.
  */
 #ifndef PF_PROG_H
 #define PF_PROG_H

@@ -29,6 +29,12 @@ static inline void pf_ref_get(struct pf_ref *ref)
 	atomic_fetch_add_explicit(&ref->count, 1, memory_order_relaxed);
 }
 
+/* For reports and tests: it may have changed before the caller looks at it. */
+static inline uint64_t pf_ref_count(const struct pf_ref *ref)
+{
+	return atomic_load_explicit(&ref->count, memory_order_relaxed);
+}
+
 static inline void pf_ref_put(struct pf_ref *ref)
 {
 	if (atomic_fetch_sub_explicit(&ref->count, 1, memory_order_release) != 1)

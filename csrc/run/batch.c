@@ -115,6 +115,7 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 				.engine = (uint8_t)entry->engine,
 				.faulted = faulted,
 				.generation = entry->generation,
+				.program = entry->prog->name,
 			};
 			tell(round, i, &x->packet, &verdict);
 		}

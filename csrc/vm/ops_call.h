@@ -27,6 +27,8 @@ op_EXIT: {
 	const struct pf_lowered *back = f->back;
 	/* Between programs (a tail call below) indices do not compare: the whole is charged. */
 	CHARGE(f->code != code ? pc - code->insns : pc > back ? pc - back : 0);
+	if (PF_UNLIKELY(f->code != code))
+		x->window_len = 0; /* it may show a map of the other program */
 	pc = back;
 	code = f->code;
 	x->prog = f->prog;

@@ -16,6 +16,8 @@ static enum pf_err call_subprogram(struct pf_exec *x, enum pf_engine engine, uin
 	if (x->checked && !err && x->left < 0)
 		err = pf_exec_fault(x, PF_DIAG_VM_BUDGET, pc, x->budget, 0, NULL);
 	x->depth--;
+	if (x->prog != prog)
+		x->window_len = 0; /* it may show a map of the other program */
 	x->prog = prog; /* a tail call may have changed both */
 	x->floor = floor;
 	return err;

@@ -21,6 +21,9 @@
  *      entered. They are as many as constant offsets from r10 reach, or the whole frame once r10 goes anywhere else.
  *   V7 An atomic operation on an address that is not a multiple of its size faults in the checked build; the unchecked
  *      build, which the verifier keeps from it, does it in plain steps.
+ *
+ * Threads: pf_vm_stage by any thread that holds a reference to the program (two at once make one form). pf_vm_run and
+ * pf_vm_execute by the thread that owns x; a program may run in any number of threads.
  */
 #ifndef PF_VM_H
 #define PF_VM_H

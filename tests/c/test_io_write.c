@@ -216,8 +216,8 @@ static void test_verdict_options(void)
 	static const uint8_t want[] = {1, 0, 26, 0, 'p', 'r', 'o', 'g', 'r', 'a', 'm', ' ', 'f', 'w', ' ', 'g', 'e', 'n', 'e', 'r',
 				       'a', 't', 'i', 'o', 'n', ' ', '1', '2', '3', '4', 0, 0,
 				       7, 0, 9, 0, 2, 0xef, 0xbe, 0xad, 0xde, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-	struct pf_writer_options options = {.format = PF_FORMAT_PCAPNG, .actions = ALL, .comment = 1, .program = "fw"};
-	struct pf_verdict v = {.retval = 0xdeadbeef, .action = PF_XDP_ABORTED, .covered = 1, .generation = 1234};
+	struct pf_writer_options options = {.format = PF_FORMAT_PCAPNG, .actions = ALL, .comment = 1};
+	struct pf_verdict v = {.retval = 0xdeadbeef, .action = PF_XDP_ABORTED, .covered = 1, .generation = 1234, .program = "fw"};
 	struct pf_desc desc[1];
 	struct pf_batch batch = {.desc = desc, .capacity = 1};
 	struct pf_packet packet = {0};

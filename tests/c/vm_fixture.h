@@ -43,7 +43,8 @@ static inline struct pf_prog *load(enum pf_prog_type type, const struct pf_insn 
 	if (!err)
 		err = pf_vm_stage(prog, PF_ENGINE_INTERP, types, &diag);
 	if (err) {
-		fprintf(stderr, "refused: instruction %u: %s (%s)\n", diag.insn, pf_diag_text(diag.code), diag.name);
+		fprintf(stderr, "refused: instruction %u of %u: %s (found %" PRIu64 ", %s)\n", diag.insn, count,
+			pf_diag_text(diag.code), diag.found, diag.name);
 		exit(1);
 	}
 	return prog;

@@ -1,0 +1,5 @@
+"""`python -m pktfilter`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Bindings of the C core: one thin module per subsystem, over one shared library."""

@@ -1,0 +1,80 @@
+"""C declarations of csrc/packet/batch.h and csrc/io."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from pktfilter._core.c_tables cimport pf_diag, pf_err
+
+
+cdef extern from "packet/batch.h" nogil:
+    struct pf_desc:
+        uint8_t *data
+        uint32_t caplen
+        uint32_t wire_len
+        int64_t ts_ns
+        int64_t ts_raw
+        uint32_t iface
+    struct pf_iface:
+        uint16_t linktype
+        uint16_t linktype_high
+        uint32_t snaplen
+        uint8_t tsresol
+        int64_t tsoffset
+    struct pf_batch:
+        pf_desc *desc
+        uint32_t n
+        uint32_t capacity
+        uint64_t first
+    struct pf_verdict:
+        uint32_t retval
+        uint8_t action
+        uint8_t covered
+        uint8_t engine
+        uint8_t faulted
+        uint64_t generation
+    struct pf_source:
+        const pf_iface *(*iface)(const pf_source *source, uint32_t index) noexcept nogil
+        pf_err (*next)(pf_source *source, pf_batch *batch, pf_diag *diag) noexcept nogil
+    struct pf_sink:
+        pass
+
+
+cdef extern from "io/reader.h" nogil:
+    enum pf_format:
+        PF_FORMAT_PCAP
+        PF_FORMAT_PCAPNG
+    struct pf_reader:
+        pass
+    struct pf_reader_options:
+        uint32_t chunk
+        uint8_t as_ethernet
+        uint8_t any_linktype
+        uint8_t head_len
+        uint8_t *head
+    struct pf_reader_info:
+        pf_format format
+        uint8_t started
+        uint8_t swapped
+        uint32_t ifaces
+        uint64_t bytes_read
+        uint64_t packets
+        uint64_t skipped_blocks
+        uint64_t read_ns
+    pf_err pf_reader_open(int fd, const pf_reader_options *options, pf_reader **reader, pf_diag *diag)
+    void pf_reader_close(pf_reader *reader)
+    pf_source *pf_reader_source(pf_reader *reader)
+    void pf_reader_get_info "pf_reader_info"(const pf_reader *reader, pf_reader_info *info)
+    const char *pf_linktype_name(uint16_t linktype)
+
+
+cdef extern from "io/writer.h" nogil:
+    struct pf_writer:
+        pass
+    struct pf_writer_options:
+        pf_format format
+        uint32_t actions
+        uint8_t comment
+        uint32_t buffer_flush
+    pf_err pf_writer_open(int fd, const pf_writer_options *options, pf_writer **writer, pf_diag *diag)
+    pf_err pf_writer_finish(pf_writer *writer, const pf_iface *iface, pf_diag *diag)
+    void pf_writer_close(pf_writer *writer)
+    uint64_t pf_writer_packets(const pf_writer *writer)
+    pf_sink *pf_writer_sink(pf_writer *writer)

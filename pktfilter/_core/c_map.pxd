@@ -1,0 +1,46 @@
+"""C declarations of csrc/map/map.h and binding.h."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from pktfilter._core.c_tables cimport pf_diag, pf_err
+
+
+cdef extern from "rcu/ref.h" nogil:
+    struct pf_ref:
+        pass
+    void pf_ref_put(pf_ref *ref)
+    uint64_t pf_ref_count(const pf_ref *ref)
+
+
+cdef extern from "map/map.h" nogil:
+    enum pf_map_type:
+        pass
+    struct pf_map_def:
+        pf_map_type type
+        uint32_t key_size
+        uint32_t value_size
+        uint32_t max_entries
+        uint32_t flags
+    struct pf_map:
+        pf_map_def def_ "def"
+        char *name
+        uint64_t id
+        uint32_t cpus
+        uint32_t percpu
+        uint64_t elements
+        uint64_t stride
+    pf_err pf_map_create(const pf_map_def *definition, const pf_map_def *inner, uint32_t cpus, const char *name,
+                         uint64_t id, pf_map **map, pf_diag *diag)
+    void pf_map_get(pf_map *map)
+    void pf_map_put(pf_map *map)
+    size_t pf_map_user_value_size(const pf_map *map)
+    pf_err pf_map_user_lookup(pf_map *map, const void *key, void *value)
+    pf_err pf_map_user_update(pf_map *map, const void *key, const void *value, uint64_t flags)
+    pf_err pf_map_user_delete(pf_map *map, const void *key)
+    pf_err pf_map_user_next_key(pf_map *map, const void *key, void *next_key)
+    uint64_t pf_map_count(pf_map *map)
+    void pf_map_freeze(pf_map *map)
+
+
+cdef extern from "map/binding.h" nogil:
+    pf_err pf_map_bind(pf_map *map, const void *key, pf_ref *obj, uint64_t flags, uint32_t *published, pf_diag *diag)
+    pf_ref *pf_map_bound(pf_map *map, const void *key)

@@ -1,0 +1,156 @@
+"""Maps (csrc/map): a counted reference and the user-side operations of bpf(2), on raw bytes."""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from pktfilter._core.c_map cimport (
+    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_freeze, pf_map_put, pf_map_type,
+    pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
+)
+from pktfilter._core.c_prog cimport pf_prog
+from pktfilter._core.c_tables cimport pf_diag, pf_err
+from pktfilter._core.errors cimport raise_diag
+from pktfilter._core.prog cimport ProgRef
+
+
+cdef pf_map_def _definition(object spec):
+    cdef pf_map_def d
+    d.type = <pf_map_type><int>spec[0]
+    d.key_size, d.value_size, d.max_entries, d.flags = spec[1:]
+    return d
+
+
+cdef int _bind(pf_map *map, const unsigned char[::1] key, pf_ref *obj, uint64_t flags) except -1:
+    """Errno of the kernel's update; raises where there is more to say (an object that does not fit)."""
+    cdef pf_diag diag
+    cdef uint32_t published = 0
+    cdef const void *k = &key[0]
+    cdef pf_err err
+    memset(&diag, 0, sizeof(diag))
+    with nogil:
+        err = pf_map_bind(map, k, obj, flags, &published, &diag)
+    if err and <int>diag.code:
+        raise_diag(err, &diag)
+    return <int>err
+
+
+cdef class MapRef:
+    """One reference to a map; `definition` tuples are (type number, key_size, value_size, max_entries, flags)."""
+
+    def __dealloc__(self):
+        if self.ptr is not NULL:
+            pf_map_put(self.ptr)
+
+    @staticmethod
+    cdef MapRef wrap(pf_map *map):
+        cdef MapRef self = MapRef.__new__(MapRef)
+        self.ptr = map
+        return self
+
+    @staticmethod
+    def create(definition, inner, uint32_t cpus, str name, uint64_t id):
+        cdef pf_map_def d = _definition(definition)
+        cdef pf_map_def i
+        cdef pf_map *map = NULL
+        cdef pf_diag diag
+        cdef bytes raw = name.encode()
+        cdef const char *text = raw
+        cdef const pf_map_def *inner_def = NULL
+        cdef pf_err err
+        if inner is not None:
+            i = _definition(inner)
+            inner_def = &i
+        with nogil:
+            err = pf_map_create(&d, inner_def, cpus, text, id, &map, &diag)
+        if err:
+            raise_diag(err, &diag)
+        return MapRef.wrap(map)
+
+    @property
+    def id(self):
+        return self.ptr.id
+
+    @property
+    def cpus(self):
+        return self.ptr.cpus
+
+    @property
+    def definition(self):
+        d = self.ptr.def_
+        return (<int>d.type, d.key_size, d.value_size, d.max_entries, d.flags)
+
+    @property
+    def user_value_size(self):
+        """Bytes of a value as bpf(2) passes it: all CPUs' values, 8-byte stride, for per-CPU maps."""
+        return pf_map_user_value_size(self.ptr)
+
+    @property
+    def arena_bytes(self):
+        """Bytes of preallocated element memory."""
+        return self.ptr.elements * self.ptr.stride
+
+    def lookup(self, const unsigned char[::1] key not None):
+        """(errno, value)."""
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, pf_map_user_value_size(self.ptr))
+        cdef char *to = PyBytes_AS_STRING(out)
+        cdef const void *k = &key[0] if key.shape[0] else NULL
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_lookup(self.ptr, k, to)
+        return <int>err, (out if not err else None)
+
+    def update(self, const unsigned char[::1] key not None, const unsigned char[::1] value not None, uint64_t flags):
+        cdef const void *k = &key[0] if key.shape[0] else NULL
+        cdef const void *v = &value[0]
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_update(self.ptr, k, v, flags)
+        return <int>err
+
+    def delete(self, const unsigned char[::1] key not None):
+        cdef const void *k = &key[0] if key.shape[0] else NULL
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_delete(self.ptr, k)
+        return <int>err
+
+    def next_key(self, key):
+        """(errno, key after `key`); the first one when key is None."""
+        cdef const unsigned char[::1] view
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, self.ptr.def_.key_size)
+        cdef char *to = PyBytes_AS_STRING(out)
+        cdef const void *k = NULL
+        cdef pf_err err
+        if key is not None:
+            view = key
+            k = &view[0]
+        with nogil:
+            err = pf_map_user_next_key(self.ptr, k, to)
+        return <int>err, (out if not err else None)
+
+    def count(self):
+        cdef uint64_t n
+        with nogil:
+            n = pf_map_count(self.ptr)
+        return n
+
+    def freeze(self):
+        pf_map_freeze(self.ptr)
+
+    def bind_program(self, const unsigned char[::1] key not None, ProgRef prog not None, uint64_t flags):
+        """Errno; raises where the program does not fit."""
+        return _bind(self.ptr, key, <pf_ref *>prog.ptr, flags)
+
+    def bind_map(self, const unsigned char[::1] key not None, MapRef inner not None, uint64_t flags):
+        return _bind(self.ptr, key, <pf_ref *>inner.ptr, flags)
+
+    def unbind(self, const unsigned char[::1] key not None):
+        return _bind(self.ptr, key, NULL, 0)
+
+    def bound_program(self, const unsigned char[::1] key not None):
+        cdef pf_ref *ref = pf_map_bound(self.ptr, &key[0])
+        return ProgRef.wrap(<pf_prog *>ref) if ref is not NULL else None
+
+    def bound_map(self, const unsigned char[::1] key not None):
+        cdef pf_ref *ref = pf_map_bound(self.ptr, &key[0])
+        return MapRef.wrap(<pf_map *>ref) if ref is not NULL else None

@@ -1,0 +1,60 @@
+"""`pktfilter inspect`, `disasm`, `asm`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .programs import choose, spec_of
+
+#: Columns where nobody looks at a screen: tables are not folded.
+PIPE_WIDTH = 1000
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(name="inspect", context_settings=_HELP)
+@click.argument("obj", metavar="OBJ")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect_command(obj: str, as_json: bool) -> None:
+    """Shows programs, sections, instruction counts, maps with definitions and sizes, helpers used."""
+    from ..objects.inspect import describe
+
+    described = describe(spec_of(obj)[0])
+    if as_json:
+        click.echo(json.dumps(described))
+        return
+    from rich.console import Console
+
+    from ..report import object_description
+
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(object_description(described))
+
+
+@click.command(name="disasm", context_settings=_HELP)
+@click.argument("prog")
+@click.option(
+    "--source/--no-source",
+    default=True,
+    show_default=True,
+    help="Source lines between instructions.",
+)
+def disasm_command(prog: str, source: bool) -> None:
+    """Shows PROG's instructions in the kernel's syntax, with source lines where the object has them."""
+    from ..disasm import disassemble
+
+    spec, name = spec_of(prog)
+    click.echo(disassemble(choose(spec, name), source=source, maps=spec.maps), nl=False)
+
+
+@click.command(name="asm", context_settings=_HELP)
+@click.argument("file", metavar="FILE.s")
+@click.option("-o", "output", required=True, metavar="FILE.o", help="The object to write.")
+def asm_command(file: str, output: str) -> None:
+    """Assembles FILE.s (the syntax of `disasm`) into a BPF object."""
+    from ..assembler import assemble_file, write_object
+
+    write_object(assemble_file(file), output)

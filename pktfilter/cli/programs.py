@@ -1,0 +1,91 @@
+"""PROG on the command line: FILE.o[:NAME], FILE.s[:NAME], pcap:EXPRESSION."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InputError
+from ..handles.loader import Object, load
+from ..handles.program import Program
+from ..objects import ObjectSpec, ProgramSpec
+from . import UsageError
+
+
+def split(text: str) -> tuple[str, str | None]:
+    """(file, program name or None). A file whose own name has a colon wins over a program name."""
+    if text.startswith("pcap:"):
+        raise UsageError(
+            "tcpdump expressions are not supported by this version",
+            file=text,
+            expected="FILE.o[:NAME] or FILE.s[:NAME]",
+        )
+    if ":" in text and not os.path.exists(text):
+        path, _, name = text.rpartition(":")
+        return path, name
+    return text, None
+
+
+def spec_of(text: str) -> tuple[ObjectSpec, str | None]:
+    """The parsed object of PROG, assembled first when it is assembly, and the program's name."""
+    path, name = split(text)
+    if not path.endswith(".s"):
+        return ObjectSpec.from_file(path), name
+    return _assembled(path), name
+
+
+def _assembled(path: str) -> ObjectSpec:
+    """An assembly file as the object it describes."""
+    from ..assembler import assemble_file
+    from ..objects.insns import helper_calls
+
+    spec = ObjectSpec(path)
+    for program in assemble_file(path):
+        spec.license = spec.license or program.license
+        spec.maps.update(program.maps)
+        spec.programs[program.name] = ProgramSpec(
+            name=program.name,
+            section=program.section,
+            insns=program.insns,
+            license=program.license,
+            frags=program.section.startswith("xdp.frags"),
+            map_refs=program.map_refs,
+            functions=program.functions,
+            lines=program.lines,
+            helpers=sorted({number for _, number in helper_calls(program.insns)}),
+        )
+    return spec
+
+
+def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
+    """The program that PROG means; where several could be meant, a usage error lists them."""
+    names = ", ".join(spec.programs)
+    if name is not None:
+        if name not in spec.programs:
+            raise InputError(
+                f"no program named '{name}'",
+                file=spec.path,
+                expected=f"one of: {names}" if names else None,
+            )
+        return spec.programs[name]
+    if not spec.programs:
+        skipped = "; ".join(f"{s.name} ({s.section}): {s.reason}" for s in spec.skipped)
+        raise InputError(
+            "the object has no XDP program",
+            file=spec.path,
+            hint=f"skipped: {skipped}" if skipped else None,
+        )
+    if len(spec.programs) > 1:
+        raise UsageError(
+            f"the object has several programs: {names}",
+            file=spec.path,
+            hint=f"name one, as {spec.path}:{next(iter(spec.programs))}",
+        )
+    return next(iter(spec.programs.values()))
+
+
+def load_program(text: str) -> tuple[Object, Program]:
+    """The loaded object of PROG and the program it means."""
+    spec, name = spec_of(text)
+    chosen = choose(spec, name)
+    obj = load(spec)
+    return obj, obj.programs[chosen.name]

@@ -1,0 +1,255 @@
+"""`pktfilter replay`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from ..handles.hooks import Hook, Link
+from ..handles.program import Program, resolve_engine
+from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
+from ..sinks import WRITE_CHOICES
+from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .programs import load_program
+
+_STARTED = time.perf_counter()
+
+
+def _swap_option(text: str) -> tuple[int, str]:
+    number, separator, prog = text.partition("=")
+    if not separator or not (number.isascii() and number.isdecimal()) or not prog:
+        raise UsageError(
+            "--swap takes N=PROG", found=text, expected="for example 1000=new.o:filter"
+        )
+    if len(number) > 18:
+        raise UsageError("--swap's N is too large", found=number, expected="at most 18 digits")
+    return int(number), prog
+
+
+@click.command(name="replay", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("prog")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-w",
+    "write",
+    metavar="OUT",
+    help="Write packets to OUT (.pcapng, or pcap for any other name; - is standard output).",
+)
+@click.option(
+    "--write",
+    "which",
+    multiple=True,
+    type=click.Choice(list(WRITE_CHOICES)),
+    metavar="ACTION",
+    help=f"Which packets -w writes: {', '.join(WRITE_CHOICES)}. Repeatable. "
+    "[default: passed, that is PASS and TX]",
+)
+@click.option(
+    "--comment", is_flag=True, help="pcapng: a comment with program and generation on each packet."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option(
+    "--engine",
+    default="auto",
+    type=click.Choice(["auto", "checked", "interp", "jit"]),
+    show_default=True,
+    help="checked: every access is checked when it happens. interp and jit need a verified program.",
+)
+@click.option(
+    "--batch",
+    default=DEFAULT_BATCH,
+    type=click.IntRange(1, BATCH_MAX),
+    metavar="N",
+    show_default=True,
+    help=f"Packets between two points at which a program can be replaced, at most {BATCH_MAX}.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    type=click.IntRange(1),
+    metavar="N",
+    show_default=True,
+    help="Threads; this version runs one.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(0, (1 << 64) - 1),
+    metavar="N",
+    show_default=True,
+    help="Of bpf_get_prandom_u32: the same seed gives the same numbers.",
+)
+@click.option(
+    "--swap",
+    "swaps",
+    multiple=True,
+    metavar="N=PROG",
+    help="Replace the program: packets with index < N run the old one. Repeatable.",
+)
+@click.option(
+    "--linear",
+    default="kernel",
+    type=click.Choice(["kernel", "full"]),
+    show_default=True,
+    help="Linear bytes a program sees: at most 3520 as in Linux, or all.",
+)
+@click.option(
+    "--as-ethernet",
+    is_flag=True,
+    help="Put an Ethernet header before raw IP, null and SLL packets.",
+)
+def replay_command(
+    prog: str,
+    inputs: tuple[str, ...],
+    write: str | None,
+    which: tuple[str, ...],
+    comment: bool,
+    as_json: bool,
+    engine: str,
+    batch: int,
+    workers: int,
+    seed: int,
+    swaps: tuple[str, ...],
+    linear: str,
+    as_ethernet: bool,
+) -> int:
+    """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
+    if write is None and (which or comment):
+        raise UsageError(
+            "--write chooses what -w writes" if which else "--comment is about what -w writes",
+            hint="add -w OUT",
+        )
+    resolve_engine(engine)
+    parsed = [_swap_option(text) for text in swaps]
+    to_stdout = write == "-"
+    loaded: dict[str, Program] = {}
+
+    def program(text: str) -> Program:
+        if text not in loaded:
+            loaded[text] = load_program(text)[1]
+        return loaded[text]
+
+    hook = Hook("ingress")
+    link = hook.attach(program(prog))
+    plan: list[tuple[int, Link, Program]] = [(n, link, program(text)) for n, text in parsed]
+    chosen = {action for choice in which or ("passed",) for action in WRITE_CHOICES[choice]}
+    with _progress_bar(not as_json and not to_stdout) as on_progress:
+        run = Replay(
+            inputs,
+            hook,
+            write=write,
+            write_actions=chosen,
+            comment=comment,
+            workers=workers,
+            batch=batch,
+            engine=engine,
+            seed=seed,
+            linear=linear,
+            as_ethernet=as_ethernet,
+            swaps=plan,
+            on_progress=on_progress,
+            on_trace=_print_trace,
+        )
+        with _interruptible(run):
+            startup = time.perf_counter() - _STARTED
+            result = run.run()
+    result.startup_s = startup
+    _print(result, as_json=as_json, to_stdout=to_stdout)
+    if result.swaps_left and not (result.errors or result.interrupted):
+        late = ", ".join(str(n) for n in result.swaps_left)
+        click.echo(
+            f"pktfilter: note: no swap at packet {late}: the inputs ended after {result.packets}",
+            err=True,
+        )
+    for error in result.errors:
+        click.echo(f"pktfilter: {error}", err=True)
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_REFUSED if result.errors else 0
+
+
+def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_json()), err=to_stdout)
+        return
+    if not result.packets and result.errors:
+        return
+    from rich.console import Console
+
+    from ..report import summary
+
+    # A file name is no markup.
+    console = Console(stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(summary(result))
+
+
+def _print_trace(lines: list[str], lost: int) -> None:
+    for line in lines:
+        click.echo(f"trace: {line.rstrip()}", err=True)
+    if lost:
+        click.echo(f"trace: {lost} lines lost", err=True)
+
+
+@contextmanager
+def _interruptible(run: Replay) -> Iterator[None]:
+    """The first Ctrl-C ends the run cleanly; a second one at once."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        run.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress_bar(wanted: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar with rate and time left on a terminal; nothing where standard error is not one."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    from ..report import progress_line
+
+    columns: tuple[Any, ...] = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.position or 0,
+                description=progress_line(progress),
+            )
+
+        yield show

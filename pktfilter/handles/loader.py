@@ -1,0 +1,111 @@
+"""From an object's specs to maps and programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import InputError, ObjectError
+from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
+from .maps import Map
+from .program import Program
+
+
+@dataclass
+class Object:
+    """A loaded object: its programs and maps by name, and what was skipped."""
+
+    path: str
+    programs: dict[str, Program] = field(default_factory=dict)
+    maps: dict[str, Map] = field(default_factory=dict)
+    license: str = ""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def program(self, name: str | None = None) -> Program:
+        """The named program, or the only one; raises `InputError` listing them where it is not clear."""
+        names = ", ".join(self.programs) or "none"
+        if name is None:
+            if len(self.programs) == 1:
+                return next(iter(self.programs.values()))
+            raise InputError(
+                f"the object has {len(self.programs)} programs: {names}",
+                file=self.path,
+                hint="name one",
+            )
+        if name not in self.programs:
+            raise InputError(
+                f"no program named '{name}'", file=self.path, expected=f"one of: {names}"
+            )
+        return self.programs[name]
+
+
+def load(
+    source: str | os.PathLike[str] | ObjectSpec,
+    *,
+    max_entries: Mapping[str, int] | None = None,
+    cpus: int | None = None,
+) -> Object:
+    """Loads an object file (or an edited spec): creates its maps, then its programs.
+
+    `max_entries` sets the sizes of maps by name; `cpus` is the number of values per key of per-CPU
+    maps (default: the machine's CPUs). Raises `ObjectError` naming section, symbol and instruction.
+    """
+    spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
+    for name, entries in (max_entries or {}).items():
+        if name not in spec.maps:
+            known = ", ".join(spec.maps) or "no maps at all"
+            raise InputError(
+                f"no map named '{name}' to size", file=spec.path, expected=f"one of: {known}"
+            )
+        spec.maps[name].max_entries = entries
+    spec.check_supported()
+    obj = Object(path=spec.path, license=spec.license, skipped=list(spec.skipped))
+    numbers = spec.map_fds
+    for name, map_spec in spec.maps.items():
+        obj.maps[name] = _create_map(spec, name, map_spec, cpus)
+    for name, program in spec.programs.items():
+        used = {fd: obj.maps[map_name] for fd, map_name in program.map_refs.items()}
+        assert all(numbers[map_name] == fd for fd, map_name in program.map_refs.items())
+        try:
+            obj.programs[name] = Program(
+                program.insns,
+                type=program.type,
+                name=name,
+                maps=used,
+                frags=program.frags,
+                spec=program,
+            )
+        except InputError as error:
+            raise ObjectError(
+                f"program '{name}' cannot be loaded: {error}", file=spec.path
+            ) from error
+    for name, map_spec in spec.maps.items():
+        _initial_values(spec, obj, name, map_spec)
+    return obj
+
+
+def _create_map(spec: ObjectSpec, name: str, map_spec: MapSpec, cpus: int | None) -> Map:
+    try:
+        created = Map(map_spec, cpus=cpus, name=name)
+    except InputError as error:
+        raise ObjectError(str(error), file=spec.path) from error
+    if map_spec.data is not None:
+        created.update(0, map_spec.data)
+    if map_spec.frozen:
+        created.freeze()
+    return created
+
+
+def _initial_values(spec: ObjectSpec, obj: Object, name: str, map_spec: MapSpec) -> None:
+    for slot, target in map_spec.values.items():
+        known: Mapping[str, Program | Map] = obj.programs if map_spec.inner is None else obj.maps
+        if target not in known:
+            raise ObjectError(
+                f"slot {slot} of map '{name}' is initialised with '{target}', which the object does not offer",
+                file=spec.path,
+            )
+        obj.maps[name].update(slot, known[target])
+
+
+set_loader(load)

@@ -1,0 +1,337 @@
+"""Maps: what programs and users share, with the flags, sizes and errors of `bpf(2)`."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._core.map import MapRef
+from ..errors import IncompatibleProgram, InputError, MapError
+from ..objects import MapSpec
+from ..objects.kinds import map_type_by_name
+
+if TYPE_CHECKING:
+    from .program import Program
+
+BPF_ANY = 0
+BPF_NOEXIST = 1
+BPF_EXIST = 2
+
+#: A key, or one value: bytes of the map's size, or an int stored in the machine's byte order.
+Scalar: TypeAlias = bytes | bytearray | memoryview | int
+#: What a map stores: bytes; one per CPU id for per-CPU maps; a program or map where it holds those.
+Value: TypeAlias = "bytes | list[bytes] | Program | Map"
+
+_ids = itertools.count(1)
+# Handles by map id, so that an inner map read back from an outer map is the object that was put in.
+_handles: weakref.WeakValueDictionary[int, Map] = weakref.WeakValueDictionary()
+
+
+class MapKeyError(MapError, KeyError):
+    """The key is not in the map (ENOENT)."""
+
+    default_errno = errno.ENOENT
+    __str__ = MapError.__str__
+
+
+def default_cpus() -> int:
+    """Values per key of a per-CPU map when not said otherwise: one per CPU of the machine."""
+    return os.cpu_count() or 1
+
+
+class Map:
+    """A BPF map. Keys and values are bytes (or ints, in the machine's byte order).
+
+    Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
+    a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
+    those publishes a new world in every datapath that uses them.
+
+    Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
+    EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
+    """
+
+    def __init__(self, spec: MapSpec, *, cpus: int | None = None, name: str | None = None) -> None:
+        spec.validate()
+        inner = spec.inner
+        self._open(
+            MapRef.create(
+                _definition(spec),
+                None if inner is None else _definition(inner),
+                default_cpus() if cpus is None else cpus,
+                name or spec.name,
+                next(_ids),
+            ),
+            spec,
+            name or spec.name,
+        )
+
+    def _open(self, ref: MapRef, spec: MapSpec, name: str) -> None:
+        self._ref = ref
+        self.spec = spec
+        self.name = name
+        row = map_type_by_name(spec.type)
+        assert row is not None
+        self._percpu = bool(row.percpu)
+        self._binds = row.family == "BINDING"
+        # What stands in a prog array or outer map, by key: handles live as long as the core may
+        # give them back.
+        self._bound: dict[bytes, Program | Map] = {}
+        _handles[ref.id] = self
+
+    def __del__(self) -> None:
+        # A program in a prog array may hold the array: nobody but us can end that circle. Linux
+        # empties a prog array likewise when its last user reference goes.
+        if self.__dict__.get("_bound") and self.type == "prog_array":
+            for key in list(self._bound):
+                self._ref.unbind(key)
+
+    @property
+    def id(self) -> int:
+        """Unique in this process."""
+        return int(self._ref.id)
+
+    @property
+    def type(self) -> str:
+        """Name of the map type, as "lru_hash"."""
+        return self.spec.type
+
+    @property
+    def key_size(self) -> int:
+        """Bytes of a key."""
+        return self.spec.key_size
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of one value."""
+        return self.spec.value_size
+
+    @property
+    def max_entries(self) -> int:
+        """How many entries the map can hold."""
+        return self.spec.max_entries
+
+    @property
+    def cpus(self) -> int:
+        """Values per key: more than 1 only in per-CPU maps."""
+        return int(self._ref.cpus)
+
+    def __repr__(self) -> str:
+        return f"<Map {self.name or '(unnamed)'} id={self.id} {self.type} {len(self)}/{self.max_entries}>"
+
+    def lookup(self, key: Scalar, *, flags: int = 0) -> Value:
+        """The value at `key`; raises `MapKeyError` when there is none."""
+        if flags:
+            raise self._error(errno.EINVAL, "lookup")
+        raw = self._key(key)
+        if self.type == "prog_array":
+            prog_ref = self._ref.bound_program(raw)
+            if prog_ref is None:
+                raise self._error(errno.ENOENT, "lookup", key)
+            from .program import program_handle
+
+            return program_handle(prog_ref)
+        if self.spec.inner is not None:
+            map_ref = self._ref.bound_map(raw)
+            if map_ref is None:
+                raise self._error(errno.ENOENT, "lookup", key)
+            return _map_handle(map_ref)
+        err, value = self._ref.lookup(raw)
+        if err:
+            raise self._error(err, "lookup", key)
+        return self._split(value)
+
+    def update(self, key: Scalar, value: Any, *, flags: int = BPF_ANY) -> None:
+        """Sets the value at `key`. flags: BPF_ANY, BPF_NOEXIST (EEXIST), BPF_EXIST (ENOENT)."""
+        raw = self._key(key)
+        if self.type == "prog_array":
+            from .program import Program
+
+            if not isinstance(value, Program):
+                raise InputError(
+                    f"a prog array holds programs, found {type(value).__name__}",
+                    place=self._place(),
+                )
+            if value.type != "xdp":
+                raise IncompatibleProgram(
+                    "the program's type does not fit the prog array",
+                    field="type",
+                    found=value.type,
+                    expected="xdp",
+                )
+            err = self._ref.bind_program(raw, value._ref, flags)
+        elif self.spec.inner is not None:
+            if not isinstance(value, Map):
+                raise InputError(
+                    f"a map of maps holds maps, found {type(value).__name__}", place=self._place()
+                )
+            err = self._ref.bind_map(raw, value._ref, flags)
+        else:
+            err = self._ref.update(raw, self._join(value), flags)
+        if err:
+            raise self._error(err, "update", key)
+        if self._binds:
+            self._bound[raw] = value
+
+    def delete(self, key: Scalar) -> None:
+        """Removes `key`; raises `MapKeyError` when it is not there, EINVAL for arrays."""
+        raw = self._key(key)
+        err = self._ref.unbind(raw) if self._binds else self._ref.delete(raw)
+        if err:
+            raise self._error(err, "delete", key)
+        self._bound.pop(raw, None)
+
+    def __getitem__(self, key: Scalar) -> Value:
+        return self.lookup(key)
+
+    def __setitem__(self, key: Scalar, value: Any) -> None:
+        self.update(key, value)
+
+    def __delitem__(self, key: Scalar) -> None:
+        self.delete(key)
+
+    def __contains__(self, key: Scalar) -> bool:
+        try:
+            self.lookup(key)
+        except MapKeyError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return int(self._ref.count())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.keys()
+
+    def keys(self) -> Iterator[bytes]:
+        """All keys, as BPF_MAP_GET_NEXT_KEY gives them; a map that changes meanwhile may repeat some."""
+        key: bytes | None = None
+        # Where the current key is deleted meanwhile, iteration starts again: bounded, or a busy map never ends.
+        for _ in range(2 * self.max_entries + 1):
+            err, key = self._ref.next_key(key)
+            if err:
+                return
+            assert key is not None
+            yield key
+
+    def items(self) -> Iterator[tuple[bytes, Value]]:
+        """(key, value) pairs; keys deleted meanwhile are left out, as are empty slots."""
+        for key in self.keys():
+            try:
+                yield key, self.lookup(key)
+            except MapKeyError:
+                continue
+
+    def values(self) -> Iterator[Value]:
+        """All values, as `items`."""
+        return (value for _, value in self.items())
+
+    def freeze(self) -> None:
+        """Refuses user writes from now on (BPF_MAP_FREEZE); programs may still write."""
+        self._ref.freeze()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Preallocated element memory."""
+        return int(self._ref.arena_bytes)
+
+    def _place(self) -> str:
+        return f"map '{self.name}'" if self.name else f"map {self.id}"
+
+    def _error(self, err: int, verb: str, key: Scalar | None = None) -> MapError:
+        kind = MapKeyError if err == errno.ENOENT else MapError
+        shown = "" if key is None else f" of key {_show(key)}"
+        reasons = {
+            errno.ENOENT: "no such key",
+            errno.EEXIST: "the key is there already",
+            errno.E2BIG: f"the map is full or the index too large (max_entries {self.max_entries})",
+            errno.EINVAL: "the operation or its flags do not fit this map type",
+            errno.EPERM: "the map is read-only or frozen",
+        }
+        return kind(
+            f"{verb}{shown}: {reasons.get(err, os.strerror(err))}", place=self._place(), errno=err
+        )
+
+    def _key(self, key: Scalar) -> bytes:
+        return _scalar(key, self.key_size, "key", self._place())
+
+    def _join(self, value: Any) -> bytes:
+        if not self._percpu:
+            return _scalar(value, self.value_size, "value", self._place())
+        if isinstance(value, (bytes, bytearray, memoryview, int)):
+            value = [value] * self.cpus
+        if not isinstance(value, Sequence) or len(value) != self.cpus:
+            found = len(value) if isinstance(value, Sequence) else type(value).__name__
+            raise InputError(
+                "a per-CPU map takes one value for each CPU id",
+                place=self._place(),
+                found=found,
+                expected=self.cpus,
+            )
+        step = (self.value_size + 7) & ~7
+        return b"".join(
+            _scalar(v, self.value_size, "value", self._place()).ljust(step, b"\0") for v in value
+        )
+
+    def _split(self, value: bytes) -> bytes | list[bytes]:
+        if not self._percpu:
+            return value
+        step = (self.value_size + 7) & ~7
+        return [value[i * step : i * step + self.value_size] for i in range(self.cpus)]
+
+
+def _scalar(value: Any, size: int, what: str, place: str) -> bytes:
+    if isinstance(value, int) and not isinstance(value, bool):
+        import sys
+
+        try:
+            return value.to_bytes(size, sys.byteorder, signed=value < 0)
+        except OverflowError:
+            raise InputError(
+                f"the {what} does not fit its size",
+                place=place,
+                found=value,
+                expected=f"{size} bytes",
+            ) from None
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise InputError(
+            f"the {what} has the wrong type",
+            place=place,
+            found=type(value).__name__,
+            expected="bytes or int",
+        )
+    raw = bytes(value)
+    if len(raw) != size:
+        raise InputError(
+            f"the {what} has the wrong size",
+            place=place,
+            found=f"{len(raw)} bytes",
+            expected=f"{size} bytes",
+        )
+    return raw
+
+
+def _show(key: Scalar) -> str:
+    return str(key) if isinstance(key, int) else bytes(key).hex()
+
+
+def _definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
+    row = map_type_by_name(spec.type)
+    assert row is not None
+    return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+
+
+def _map_handle(ref: MapRef) -> Map:
+    handle = _handles.get(ref.id)
+    if handle is not None:
+        return handle
+    number, key_size, value_size, max_entries, flags = ref.definition
+    from .._core.tables import MAP_TYPES
+
+    name = next(row.name for row in MAP_TYPES if row.number == number)
+    handle = Map.__new__(Map)
+    handle._open(ref, MapSpec(name, key_size, value_size, max_entries, flags), "")
+    return handle

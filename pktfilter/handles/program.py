@@ -1,0 +1,252 @@
+"""Programs: verified where possible, staged, run once over a packet or attached to hooks."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import itertools
+import struct
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._core.prog import ProgRef
+from .._core.run import test_run as _test_run
+from ..errors import InputError, ProgramError
+from ..objects import ProgramSpec
+from .maps import Map
+
+#: Engines by the number the core gives them.
+ENGINES = ("checked", "interp", "jit")
+CHECKED = 0
+#: Linear bytes of a packet that a program sees, as in Linux (`linear="kernel"`), or all of it.
+LINEAR = {"kernel": 3520, "full": 0xFFFFFFFF}
+
+_LD_IMM64 = 0x18
+_ids = itertools.count(1)
+_handles: weakref.WeakValueDictionary[int, Program] = weakref.WeakValueDictionary()
+
+
+class XDP(enum.IntEnum):
+    """What an XDP program may return (uapi/linux/bpf.h, enum xdp_action)."""
+
+    ABORTED = 0
+    DROP = 1
+    PASS = 2
+    TX = 3
+    REDIRECT = 4
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """What one test run gave, as BPF_PROG_TEST_RUN.
+
+    `retval` is the raw 32-bit return value, `action` the verdict (an unknown value is ABORTED),
+    `data` the packet afterwards, `data_meta` the metadata in front of it, `duration_ns` the mean
+    time of one run; `trace` holds the lines of bpf_trace_printk, `redirect` the ifindex or map key of
+    a redirect.
+    """
+
+    __test__ = False  # pytest: not a test class
+
+    retval: int
+    action: XDP
+    data: bytes
+    data_meta: bytes
+    duration_ns: int
+    trace: list[str] = field(default_factory=list)
+    redirect: int | None = None
+
+
+def resolve_engine(engine: str) -> int:
+    """Number of the engine to run with; `auto` is the best one available to the program."""
+    if engine not in ("auto", *ENGINES):
+        raise InputError("no such engine", found=engine, expected="auto, checked, interp or jit")
+    if engine in ("interp", "jit"):
+        raise InputError(
+            f"engine '{engine}' runs verified programs only, and this version has no verifier yet",
+            hint="use engine 'auto' or 'checked'",
+        )
+    return CHECKED
+
+
+class Program:
+    """A staged, immutable program. Made by `load`, `ObjectSpec.load` or `Program.from_bytes`."""
+
+    def __init__(
+        self,
+        insns: bytes,
+        *,
+        type: str = "xdp",
+        name: str = "",
+        maps: Mapping[int, Map] | None = None,
+        frags: bool = False,
+        spec: ProgramSpec | None = None,
+    ) -> None:
+        if type not in ("xdp", "memory"):
+            raise InputError("no such program type", found=type, expected="xdp or memory")
+        insns = bytes(insns)
+        if len(insns) % 8:
+            raise ProgramError(
+                "bytecode is not whole instructions",
+                found=f"{len(insns)} bytes",
+                expected="a multiple of 8",
+            )
+        #: Map number as the instructions carry it -> map.
+        self.maps: dict[int, Map] = dict(maps or {})
+        #: Where the program came from; None for bare bytecode.
+        self.spec = spec
+        self._ref = ProgRef.create(
+            type,
+            name,
+            next(_ids),
+            insns,
+            {fd: m._ref for fd, m in self.maps.items()},
+            frags,
+            program_tag(insns),
+        )
+        self._ref.stage(CHECKED)
+        self._tag = program_tag(insns).hex()
+        _handles[self._ref.id] = self
+
+    @classmethod
+    def from_bytes(
+        cls,
+        insns: bytes,
+        type: str = "xdp",
+        name: str = "",
+        maps: Mapping[int, Map] | None = None,
+        *,
+        frags: bool = False,
+    ) -> Program:
+        """A program from bytecode; ld_imm64 with src 1 or 2 carries a key of `maps` in imm.
+
+        Raises `ProgramError` where the bytecode is not legal (RFC 9669) or not supported.
+        """
+        return cls(insns, type=type, name=name, maps=maps, frags=frags)
+
+    @property
+    def name(self) -> str:
+        """The name given at creation."""
+        return str(self._ref.name)
+
+    @property
+    def type(self) -> str:
+        """ "xdp" or "memory"."""
+        return str(self._ref.type)
+
+    @property
+    def tag(self) -> str:
+        """Hash of the instructions, 16 hex digits: see `program_tag`."""
+        return self._tag
+
+    @property
+    def insns(self) -> bytes:
+        """The original bytecode."""
+        return bytes(self._ref.insns)
+
+    @property
+    def id(self) -> int:
+        """Unique in this process."""
+        return int(self._ref.id)
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs it: "checked", "interp" or "jit"."""
+        return ENGINES[CHECKED]
+
+    def __repr__(self) -> str:
+        return f"<Program {self.name or '(unnamed)'} id={self.id} {self.type} {len(self.insns) // 8} insns>"
+
+    def test_run(
+        self,
+        packet: bytes,
+        repeat: int = 1,
+        meta: bytes = b"",
+        ingress_ifindex: int = 1,
+        rx_queue: int = 0,
+        cpu: int = 0,
+        time_ns: int | None = None,
+        seed: int = 0,
+        engine: str = "auto",
+        *,
+        linear: str = "kernel",
+        budget: int = 0,
+    ) -> TestRun:
+        """Runs the program over one packet, as BPF_PROG_TEST_RUN.
+
+        `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
+        id. Raises `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
+        packet that Linux would refuse (under 14 bytes).
+        """
+        if linear not in LINEAR:
+            raise InputError("no such geometry", found=linear, expected="kernel or full")
+        if not 1 <= repeat <= 0xFFFFFFFF:
+            raise InputError("repeat is out of range", found=repeat, expected="1 to 4294967295")
+        if self.type != "xdp":
+            raise InputError(
+                "only XDP programs run over packets",
+                found=self.type,
+                expected="xdp",
+                hint="use pktfilter.vm.execute",
+            )
+        if time_ns is None:
+            import time
+
+            time_ns = time.time_ns()
+        result = _test_run(
+            self._ref,
+            packet,
+            meta,
+            repeat=repeat,
+            cpu=cpu,
+            ingress_ifindex=ingress_ifindex,
+            rx_queue=rx_queue,
+            linear_limit=LINEAR[linear],
+            time_ns=time_ns,
+            seed=seed,
+            budget=budget,
+            engine=resolve_engine(engine),
+        )
+        retval = result["retval"]
+        return TestRun(
+            retval=retval,
+            action=XDP(retval) if retval <= XDP.REDIRECT else XDP.ABORTED,
+            data=result["data"],
+            data_meta=result["data_meta"],
+            duration_ns=result["duration_ns"],
+            trace=result["trace"],
+            redirect=result["redirect"],
+        )
+
+
+def program_tag(insns: bytes) -> bytes:
+    """The first 8 bytes of SHA-256 over the instructions with map numbers zeroed.
+
+    The same construction as Linux 6.18's program tag (bpf_prog_calc_tag), so that equal code has an
+    equal tag whatever numbers its maps got.
+    """
+    data = bytearray(insns)
+    i = 0
+    while i + 8 <= len(data):
+        if data[i] == _LD_IMM64:
+            if data[i + 1] >> 4 in (1, 2, 5, 6):
+                struct.pack_into("<i", data, i + 4, 0)
+                if i + 16 <= len(data):
+                    struct.pack_into("<i", data, i + 12, 0)
+            i += 8
+        i += 8
+    return hashlib.sha256(data).digest()[:8]
+
+
+def program_handle(ref: ProgRef) -> Program:
+    """The handle of a program that the core gave back; a new one when the user has dropped his."""
+    handle = _handles.get(ref.id)
+    if handle is None:
+        handle = Program.__new__(Program)
+        handle._ref = ref
+        handle.maps = {}
+        handle.spec = None
+        handle._tag = program_tag(bytes(ref.insns)).hex()
+        _handles[ref.id] = handle
+    return handle

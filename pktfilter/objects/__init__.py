@@ -1,0 +1,23 @@
+"""BPF objects as data: ELF, BTF, map definitions and linked programs, before anything is loaded."""
+
+from .spec import (
+    CoreRelo,
+    FuncInfo,
+    LineInfo,
+    MapSpec,
+    ObjectSpec,
+    ProgramSpec,
+    Skipped,
+    set_loader,
+)
+
+__all__ = [
+    "CoreRelo",
+    "FuncInfo",
+    "LineInfo",
+    "MapSpec",
+    "ObjectSpec",
+    "ProgramSpec",
+    "Skipped",
+    "set_loader",
+]

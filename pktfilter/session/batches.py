@@ -1,0 +1,96 @@
+"""One batch at a time, with its verdicts as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .._core.run import Worker
+from ..errors import CaptureError, InputError
+from ..handles.hooks import Hook
+from ..handles.program import LINEAR, resolve_engine
+from ..sources import PathLike, Source, expand
+from .options import DEFAULT_BATCH, blame, check_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class Batch:
+    """Verdicts of one batch: NumPy arrays, valid as long as they are referenced.
+
+    `verdicts` (uint8, `pf.XDP` values), `retvals` (uint32, what the program returned), `lengths`
+    (uint32, bytes as captured), `timestamps_ns` (int64, since the epoch); `generation` of the datapath
+    whose world ran the batch; `first` is the index of its first packet.
+    """
+
+    verdicts: np.ndarray[Any, Any]
+    retvals: np.ndarray[Any, Any]
+    lengths: np.ndarray[Any, Any]
+    timestamps_ns: np.ndarray[Any, Any]
+    generation: int
+    first: int
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+
+def batches(
+    inputs: PathLike | Iterable[PathLike],
+    hook: Hook,
+    *,
+    batch: int = DEFAULT_BATCH,
+    engine: str = "auto",
+    seed: int = 0,
+    linear: str = "kernel",
+    as_ethernet: bool = False,
+) -> Iterator[Batch]:
+    """Runs the inputs through the hook one batch at a time; between two batches anything may change.
+
+    Raises `CaptureError` at damage, after every packet before it was yielded.
+    """
+    check_options(batch, 1, seed)
+    if linear not in LINEAR:
+        raise InputError("no such geometry", found=linear, expected="kernel or full")
+    resolve_engine(engine)
+    names = expand(inputs)
+    worker = Worker(
+        hook.datapath._ref,
+        hook.index,
+        batch=batch,
+        cpu=0,
+        seed=seed,
+        linear_limit=LINEAR[linear],
+        name="batches-0",
+    )
+    return _batches(names, hook, worker, batch, as_ethernet)
+
+
+def _batches(
+    names: list[str], hook: Hook, worker: Worker, size: int, as_ethernet: bool
+) -> Iterator[Batch]:
+    import numpy as np
+
+    hook._enter(worker)
+    try:
+        for name in names:
+            with Source(name, as_ethernet=as_ethernet) as source:
+                while True:
+                    actions, retvals = np.empty(size, np.uint8), np.empty(size, np.uint32)
+                    lengths, stamps = np.empty(size, np.uint32), np.empty(size, np.int64)
+                    try:
+                        n, first, generation = worker.run_batch(
+                            source.reader, None, actions, lengths, stamps, retvals
+                        )
+                        if not n:
+                            source.check()
+                            break
+                    except CaptureError as error:
+                        raise blame(error, source, None) from None
+                    yield Batch(
+                        actions[:n], retvals[:n], lengths[:n], stamps[:n], generation, first
+                    )
+    finally:
+        hook._leave(worker)

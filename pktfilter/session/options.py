@@ -1,0 +1,34 @@
+"""What replays and batches have in common: limits, and whose fault an error is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import CaptureError, InputError, OutputError
+from ..sinks import Sink
+from ..sources import Source
+
+DEFAULT_BATCH = 256
+BATCH_MAX = 65536
+
+
+def blame(error: Any, source: Source, sink: Sink | None) -> Any:
+    """Puts the file's name into an error of the core; damage of compression comes first."""
+    if isinstance(error, OutputError):
+        error.file = None if sink is None else sink.label
+        return error
+    try:
+        source.check()
+    except CaptureError as deeper:
+        return deeper
+    error.file = error.file or source.label
+    return error
+
+
+def check_options(batch: int, workers: int, seed: int) -> None:
+    if not 1 <= batch <= BATCH_MAX:
+        raise InputError("batch is out of range", found=batch, expected=f"1 to {BATCH_MAX} packets")
+    if workers != 1:
+        raise InputError("this version runs one worker", found=workers, expected=1)
+    if not 0 <= seed < 1 << 64:
+        raise InputError("seed is out of range", found=seed, expected="0 to 2^64 - 1")

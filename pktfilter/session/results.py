@@ -1,0 +1,84 @@
+"""What a replay reports: plain data, ready for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import PktfilterError
+from .options import DEFAULT_BATCH
+
+
+@dataclass
+class InputReport:
+    """One input: how many packets it gave, and whether it ended damaged."""
+
+    path: str
+    packets: int = 0
+    truncated: bool = False
+    error: str | None = None
+
+
+@dataclass
+class SwapReport:
+    """One replacement: packets with index < `first_packet` ran the program before."""
+
+    generation: int
+    program: str
+    first_packet: int
+    publish_ns: int
+    grace_ns: int
+
+
+@dataclass
+class ReplayResult:
+    """What a replay did; times in seconds, `bytes` as captured.
+
+    `swaps_left` holds the packets of swaps that the inputs did not reach,
+    `errors` what ended inputs or the output early, in order; everything before was processed.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    actions: dict[str, int] = field(default_factory=dict)
+    action_bytes: dict[str, int] = field(default_factory=dict)
+    uncovered: int = 0
+    faults: int = 0
+    elapsed_s: float = 0.0
+    startup_s: float = 0.0
+    verify_s: float = 0.0
+    compile_s: float = 0.0
+    read_s: float = 0.0
+    engine_packets: dict[str, int] = field(default_factory=dict)
+    workers: int = 1
+    batch: int = DEFAULT_BATCH
+    batches: int = 0
+    seed: int = 0
+    tier_ups: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+    swaps: list[SwapReport] = field(default_factory=list)
+    swaps_left: list[int] = field(default_factory=list)
+    inputs: list[InputReport] = field(default_factory=list)
+    first_fault: str | None = None
+    interrupted: bool = False
+    errors: list[PktfilterError] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `replay --json` prints."""
+        result = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name != "errors"
+        }
+        result["swaps"] = [asdict(swap) for swap in self.swaps]
+        result["inputs"] = [asdict(entry) for entry in self.inputs]
+        result["errors"] = [str(error) for error in self.errors]
+        return result
+
+
+@dataclass
+class Progress:
+    """Where a replay is: packets so far, and stored bytes read of all (None: not known)."""
+
+    packets: int
+    position: int | None
+    total: int | None
+    elapsed_s: float

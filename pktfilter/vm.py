@@ -1,0 +1,27 @@
+"""The virtual machine alone: bytecode over plain memory (program type `memory`)."""
+
+from __future__ import annotations
+
+from ._core.prog import execute as _execute
+from .handles.program import Program, resolve_engine
+
+DEFAULT_BUDGET = 0  # the core's own: PF_EXEC_BUDGET instructions
+
+
+def execute(
+    insns: bytes,
+    memory: bytes | bytearray = b"",
+    engine: str = "checked",
+    *,
+    budget: int = DEFAULT_BUDGET,
+    seed: int = 0,
+) -> int:
+    """Runs bytecode with r1 = address of `memory`, r2 = its length; returns the 64-bit r0.
+
+    A bytearray is changed in place. "checked": every access and helper argument is checked at run
+    time (`ExecutionFault`), an endless program ends at `budget` instructions. Illegal bytecode
+    (RFC 9669) is a `ProgramError`.
+    """
+    program = Program(bytes(insns), type="memory", name="memory")
+    buffer = memory if isinstance(memory, bytearray) else bytearray(memory)
+    return int(_execute(program._ref, buffer, resolve_engine(engine), budget, seed))
