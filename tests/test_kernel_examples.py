@@ -10,9 +10,10 @@ from pathlib import Path
 import kernel
 import packets
 import pytest
+from differential import kernel_map, kernel_program
 
 import pktfilter as pf
-from pktfilter.objects import MapSpec, ObjectSpec, ProgramSpec
+from pktfilter.objects import ObjectSpec
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKETS = 600
@@ -35,29 +36,6 @@ def cases() -> Iterator[tuple[str, str]]:
 def set_knobs(spec: ObjectSpec, stem: str) -> None:
     for name, value in KNOBS.get(stem, {}).items():
         spec.set_variable(name, value)
-
-
-def kernel_map(stack: ExitStack, spec: MapSpec) -> kernel.KernelMap:
-    inner = kernel_map(stack, spec.inner) if spec.inner else None
-    made = stack.enter_context(
-        kernel.KernelMap(
-            spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, inner
-        )
-    )
-    if spec.data is not None:
-        made.update(bytes(4), spec.data)
-    if spec.frozen:
-        made.freeze()
-    return made
-
-
-def kernel_program(spec: ProgramSpec, maps: dict[str, kernel.KernelMap]) -> kernel.KernelProgram:
-    return kernel.KernelProgram.load(
-        spec.insns,
-        license="GPL",
-        maps={fd: maps[name] for fd, name in spec.map_refs.items()},
-        prog_flags=kernel.BPF_F_XDP_HAS_FRAGS if spec.frags else 0,
-    )
 
 
 SLOTS = ("check_vlan", "check_ipv4", "check_ipv6", "check_tcp", "check_udp")
