@@ -60,7 +60,10 @@ def _facts(result: ReplayResult) -> list[str]:
         f"{swap.publish_ns / 1000:.1f} µs, grace period {swap.grace_ns / 1000:.1f} µs)"
         for swap in result.swaps
     ]
-    lines += [f"{count:,} packets written to {path}" for path, count in result.written.items()]
+    lines += [
+        f"{count:,} packets written to {'standard output' if path == '-' else path}"
+        for path, count in result.written.items()
+    ]
     if result.faults:
         lines.append(
             f"{result.faults:,} runs were stopped by the checked interpreter (counted as ABORTED)"

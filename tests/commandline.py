@@ -95,7 +95,7 @@ def finish(process: subprocess.Popen[bytes], timeout: float = 30) -> Done:
         process.kill()
         process.communicate()
         raise
-    return check(Done(process.returncode, out, err))
+    return check(Done(process.returncode, out or b"", err or b""))
 
 
 def pcap(
