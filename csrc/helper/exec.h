@@ -68,30 +68,31 @@ struct pf_exec {
 	uint64_t time_ns;
 	uint64_t seed;
 	uint64_t packet_index;
-	uint32_t random_calls;
 	uint32_t cpu;
-	uint32_t tail_calls;
+	/* What every packet starts with at zero: side by side, so that one store does it. */
+	_Alignas(16) uint32_t random_calls;
+	uint16_t tail_calls;
+	uint16_t redirect; /* enum pf_redirect: where a REDIRECT goes, with the three below */
+	uint32_t window_len;
+	uint32_t grant_count;
 	uint32_t depth; /* frames in use - 1 */
 	uint32_t floor; /* depth at which the running program began (E7) */
+	const struct pf_visiting *visiting;
 	/* Program type memory: the region of r1. */
 	uint8_t *memory;
 	uint64_t memory_len;
-	/* Where a REDIRECT goes. */
-	enum pf_redirect redirect;
 	uint32_t redirect_target; /* ifindex, or key of redirect_map */
 	uint64_t redirect_flags;
 	const struct pf_map *redirect_map;
 	/* Checked mode. What is charged is an upper bound of the instructions executed (vm.h, V2). */
 	uint8_t checked;      /* the running build */
 	uint8_t window_writable;
-	uint32_t window_len;
 	uint64_t window;      /* last map value, or part of the memory, that an access found: window .. + window_len */
 	uint64_t budget;      /* instructions a run may execute */
 	int64_t left;         /* of this run; below 0: exhausted */
-	uint64_t executed;    /* charged in the last run (checked mode only) */
+	uint64_t executed;    /* charged in the last pf_vm_run (checked mode only) */
 	const struct pf_map **grants;
-	uint32_t grant_count, grant_capacity, grant_last;
-	const struct pf_visiting *visiting;
+	uint32_t grant_capacity, grant_last;
 	struct pf_fault fault; /* fault.diag.err is PF_OK while the run is good */
 	/* The running interpreter's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
 	 * after a fault. */

@@ -98,7 +98,6 @@ enum pf_err pf_packet_load(struct pf_packet *p, const uint8_t *data, uint32_t le
 	p->extra = p->hard_end = origin + room;
 	p->extra_len = len - linear;
 	p->hard_start = p->frame->memory;
-	p->captured = len;
 	p->framed = 1;
 	return PF_OK;
 }

@@ -44,7 +44,6 @@ struct pf_packet {
 	uint32_t ingress_ifindex;
 	uint32_t rx_queue_index;
 	uint32_t egress_ifindex;
-	uint32_t captured;   /* caplen before the program ran */
 	uint8_t framed;      /* data is in the frame */
 	uint8_t frags;       /* the program takes multi-buffer packets */
 	uint8_t *origin;     /* where the packet lay when it entered: room in front of data is measured from here (K3) */
@@ -60,7 +59,6 @@ static inline void pf_packet_init(struct pf_packet *p, uint8_t *data, uint32_t l
 	p->data_end = p->hard_end = data + linear;
 	p->extra = data + linear;
 	p->extra_len = len - linear;
-	p->captured = len;
 	p->framed = 0;
 }
 

@@ -97,6 +97,7 @@ static void prog_destroy(struct pf_ref *ref)
 		pf_map_put(prog->maps[i].map);
 	for (int engine = 0; engine < PF_ENGINES; engine++)
 		free(atomic_load_explicit(&prog->code[engine], memory_order_acquire));
+	free(prog->types);
 	free(prog->maps);
 	free(prog->insns);
 	free(prog);

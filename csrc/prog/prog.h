@@ -13,7 +13,8 @@
  *   P3 A program holds a reference to each of its maps; maps never hold programs except through bindings, and a
  *      binding's owner (map, world) is never owned by a program that stands in it: user code breaks such cycles by
  *      clearing the slot or dropping the datapath.
- *   P4 `verified` is set by the verifier alone; unchecked code exists only for verified programs (and in C tests).
+ *   P4 `verified` and `types` are set by the verifier alone, once, before the program is staged for an engine that needs
+ *      them; unchecked code exists only for verified programs (and in C tests).
  *
  * Threads: a program may be created, staged, read and released by any thread; workers read it online.
  */
@@ -62,6 +63,7 @@ struct pf_prog {
 	uint8_t moves_packet;  /* calls a helper that moves an edge (own code only) */
 	uint8_t tail_calls;
 	uint8_t verified;
+	uint8_t *types;        /* with verified: one enum pf_insn_type (vm.h) a slot */
 	struct pf_code *_Atomic code[PF_ENGINES];
 };
 

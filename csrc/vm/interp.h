@@ -23,9 +23,10 @@ enum pf_lowered_op {
 	PF_LOWERED_OPS
 };
 
-/* Runs from slot pc in frame x->depth until that frame exits. x NULL: stores the address of the label table in *r0. */
+/* Runs from slot pc in frame x->depth until that frame exits. feed not NULL: instead of args and r0, every packet of the
+ * feed, each from the program's first slot. x NULL: stores the address of the label table in *r0. */
 typedef enum pf_err pf_interp_fn(struct pf_exec *x, const struct pf_code *code, uint32_t pc, const uint64_t args[5],
-				 uint64_t *r0);
+				 uint64_t *r0, struct pf_vm_feed *feed);
 pf_interp_fn pf_interp_checked;
 pf_interp_fn pf_interp_unchecked;
 
@@ -54,6 +55,35 @@ int pf_vm_ctx_load(const struct pf_packet *p, uint64_t offset, uint64_t *value);
 
 /* The program that a tail call goes to, and its code for the engine; NULL when it is not made (V4). Counts it. */
 const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_t index, enum pf_engine engine);
+
+/* Starts a run. The one before, if it did not fault, left depth, floor and visiting as they were, and prog too unless
+ * it made a tail call. */
+static inline void pf_vm_begin_run(struct pf_exec *x)
+{
+	x->tail_calls = 0;
+	x->window_len = 0;
+	x->grant_count = 0;
+	x->left = (int64_t)x->budget;
+}
+
+/* Before the first of several runs of prog, and after a fault. */
+static inline void pf_vm_clear(struct pf_exec *x, const struct pf_prog *prog)
+{
+	x->prog = prog;
+	x->depth = 0;
+	x->floor = 0;
+	x->visiting = NULL;
+	x->fault.diag.err = PF_OK;
+}
+
+/* Starts the feed's next packet. */
+static inline void pf_vm_begin_packet(struct pf_exec *x, const struct pf_vm_feed *feed)
+{
+	const struct pf_desc *d = &feed->desc[feed->done];
+	pf_exec_begin(x, feed->first + feed->done, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
+	pf_packet_init(&x->packet, d->data, d->caplen, feed->linear_limit);
+	pf_vm_begin_run(x);
+}
 
 static inline uint8_t *pf_vm_frame(struct pf_exec *x)
 {

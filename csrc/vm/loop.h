@@ -28,20 +28,30 @@ struct windows {
 	uint64_t stack, stack_len;
 };
 
-static inline void set_packet(struct windows *w, const struct pf_exec *x)
+static inline void set_window(struct windows *w, uint64_t start, uint64_t len)
 {
-	uint64_t len = x->memory_len;
-	w->start = (uint64_t)(uintptr_t)x->memory;
-	if (x->prog->type == PF_PROG_XDP) {
-		w->start = (uint64_t)(uintptr_t)x->packet.data_meta;
-		len = (uint64_t)(x->packet.data_end - x->packet.data_meta);
-	}
+	w->start = start;
 	w->limits[1] = len;
-	w->limits[2] = len >= 2 ? len - 1 : 0;
-	w->limits[4] = len >= 4 ? len - 3 : 0;
-	w->limits[8] = len >= 8 ? len - 7 : 0;
+	w->limits[2] = len - 1;
+	w->limits[4] = len - 3;
+	w->limits[8] = len - 7;
+	if (PF_UNLIKELY(len < 7)) {
+		w->limits[2] = len >= 2 ? len - 1 : 0;
+		w->limits[4] = len >= 4 ? len - 3 : 0;
+		w->limits[8] = 0;
+	}
 }
 
+static inline void set_packet(struct windows *w, const struct pf_exec *x)
+{
+	if (x->prog->type == PF_PROG_XDP)
+		set_window(w, (uint64_t)(uintptr_t)x->packet.data_meta,
+			   (uint64_t)(x->packet.data_end - x->packet.data_meta));
+	else
+		set_window(w, (uint64_t)(uintptr_t)x->memory, x->memory_len);
+}
+
+#define SET_PACKET() set_packet(&w, x)
 #define SET_STACK()                                                                                                    \
 	do {                                                                                                           \
 		w.stack_len = (uint64_t)(x->depth + 1) * PF_STACK_FRAME;                                               \
@@ -90,7 +100,7 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 	do {                                                                                                           \
 		if (PF_UNLIKELY(x->fault.diag.err)) /* in a callback */                                                \
 			return PF_EFAULT;                                                                              \
-		set_packet(&w, x);                                                                                     \
+		SET_PACKET();                                                                                          \
 	} while (0)
 #define NEW_PROGRAM()                                                                                                  \
 	do {                                                                                                           \
@@ -98,6 +108,7 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 		x->window_len = 0;                                                                                     \
 	} while (0)
 #else
+#define SET_PACKET() ((void)0)
 #define SET_STACK() ((void)0)
 #define READABLE(at, n) ((void)0)
 #define WRITABLE(at, n) ((void)0)
@@ -119,7 +130,8 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 		GO;                                                                                                    \
 	} while (0)
 
-enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry, const uint64_t args[5], uint64_t *r0)
+enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry, const uint64_t args[5], uint64_t *r0,
+		   struct pf_vm_feed *feed)
 {
 	static const void *const labels[] = {
 #define PF_INSN(name, opcode, selector, value, form, text, group) &&op_##name,
@@ -140,13 +152,11 @@ enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry
 		return PF_OK;
 	}
 	const uint32_t base = x->depth;
+	const struct pf_prog *const fed = x->prog;
+	const struct pf_code *const fed_code = code;
 	const struct pf_lowered *pc = code->insns + entry;
 	uint64_t r[11] = { 0 };
-	/* One by one: a vector load of what the caller has just stored in pieces would wait for the stores. */
-	for (int i = 0; i < 5; i++)
-		r[1 + i] = ((const volatile uint64_t *)args)[i];
 	r[10] = (uint64_t)(uintptr_t)pf_vm_frame(x);
-	pf_vm_zero_frame((uint8_t *)(uintptr_t)r[10], code);
 #if PF_VM_CHECKED
 	const uint64_t ctx = (uint64_t)(uintptr_t)&x->packet;
 	const uint64_t ctx_len = x->prog->type == PF_PROG_XDP ? sizeof(x->packet) : 0;
@@ -154,9 +164,32 @@ enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry
 	uint64_t fault_at = 0;
 	uint32_t fault_size = 0;
 	struct windows w;
-	set_packet(&w, x);
 	SET_STACK();
 #endif
+	if (feed) {
+		x->tail_calls = 0;
+		goto next_packet;
+	}
+	/* One by one: a vector load of what the caller has just stored in pieces would wait for the stores. */
+	for (int i = 0; i < 5; i++)
+		r[1 + i] = ((const volatile uint64_t *)args)[i];
+	SET_PACKET();
+	pf_vm_zero_frame((uint8_t *)(uintptr_t)r[10], code);
+	GO;
+
+next_packet:
+	if (PF_UNLIKELY(x->tail_calls)) {
+		x->prog = fed;
+		code = fed_code;
+		NEW_PROGRAM();
+	}
+	/* r10, x->depth and the stack's window are again what they were when the program began. */
+	pf_vm_begin_packet(x, feed);
+	memset(r, 0, 10 * sizeof(r[0]));
+	r[1] = (uint64_t)(uintptr_t)&x->packet;
+	SET_PACKET();
+	pc = code->insns;
+	pf_vm_zero_frame((uint8_t *)(uintptr_t)r[10], code);
 	GO;
 
 #include "ops_alu.h"

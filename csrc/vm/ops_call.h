@@ -19,6 +19,12 @@ op_CALL_LOCAL: {
 
 op_EXIT: {
 	if (PF_LIKELY(x->depth == base)) {
+		if (feed) {
+			feed->retvals[feed->done] = (uint32_t)r[0];
+			if (PF_LIKELY(++feed->done < feed->n))
+				goto next_packet;
+			return PF_OK;
+		}
 		*r0 = r[0];
 		LEAVE(pc - code->insns);
 		return PF_OK;

@@ -11,8 +11,8 @@ static enum pf_err call_subprogram(struct pf_exec *x, enum pf_engine engine, uin
 	if (x->depth - floor + 1 >= PF_STACK_FRAMES)
 		return x->checked ? pf_exec_fault(x, PF_DIAG_VM_DEPTH, pc, 0, PF_STACK_FRAMES, NULL) : PF_EFAULT;
 	x->depth++;
-	enum pf_err err = engine == PF_ENGINE_CHECKED ? pf_interp_checked(x, code, pc, args, r0)
-						      : pf_interp_unchecked(x, code, pc, args, r0);
+	enum pf_err err = engine == PF_ENGINE_CHECKED ? pf_interp_checked(x, code, pc, args, r0, NULL)
+						      : pf_interp_unchecked(x, code, pc, args, r0, NULL);
 	if (x->checked && !err && x->left < 0)
 		err = pf_exec_fault(x, PF_DIAG_VM_BUDGET, pc, x->budget, 0, NULL);
 	x->depth--;
@@ -51,6 +51,13 @@ const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_
 	return code;
 }
 
+static pf_interp_fn *choose(struct pf_exec *x, enum pf_engine engine)
+{
+	x->checked = engine == PF_ENGINE_CHECKED;
+	x->call = x->checked ? call_checked : call_unchecked;
+	return x->checked ? pf_interp_checked : pf_interp_unchecked;
+}
+
 enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
 		      uint64_t *r0)
 {
@@ -60,24 +67,26 @@ enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_eng
 		*r0 = 0;
 		return PF_OK;
 	}
-	x->prog = prog;
-	x->depth = 0;
-	x->floor = 0;
-	x->tail_calls = 0;
-	x->window_len = 0;
-	x->grant_count = 0;
-	x->visiting = NULL;
-	x->checked = engine == PF_ENGINE_CHECKED;
-	if (!x->checked) {
-		x->call = call_unchecked;
-		return pf_interp_unchecked(x, code, 0, args, r0);
-	}
-	x->call = call_checked;
-	x->left = (int64_t)x->budget;
-	x->fault.diag.err = PF_OK;
-	enum pf_err err = pf_interp_checked(x, code, 0, args, r0);
+	pf_vm_clear(x, prog);
+	pf_vm_begin_run(x);
+	enum pf_err err = choose(x, engine)(x, code, 0, args, r0, NULL);
 	x->executed = x->budget - (uint64_t)x->left;
 	return err;
+}
+
+enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
+			      struct pf_vm_feed *feed)
+{
+	const struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
+	uint64_t r0;
+	if (PF_BUG_ON(!code || prog->type != PF_PROG_XDP)) {
+		while (feed->done < feed->n)
+			feed->retvals[feed->done++] = PF_XDP_ABORTED;
+	}
+	if (feed->done == feed->n)
+		return PF_OK;
+	pf_vm_clear(x, prog);
+	return choose(x, engine)(x, code, 0, NULL, &r0, feed);
 }
 
 enum pf_err pf_vm_execute(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint8_t *memory,

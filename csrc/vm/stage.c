@@ -152,7 +152,7 @@ enum pf_err pf_vm_stage(struct pf_prog *prog, enum pf_engine engine, const uint8
 		return PF_OK;
 	pf_interp_fn *interp = engine == PF_ENGINE_CHECKED ? pf_interp_checked : pf_interp_unchecked;
 	uint64_t labels;
-	interp(NULL, NULL, 0, NULL, &labels);
+	interp(NULL, NULL, 0, NULL, &labels, NULL);
 	struct pf_code *code = calloc(1, sizeof(*code) + ((size_t)prog->count + 1) * sizeof(code->insns[0]));
 	if (!code)
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_NONE, 0, 0, 0, 0, NULL);

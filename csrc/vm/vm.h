@@ -29,6 +29,7 @@
 #define PF_VM_H
 
 #include "../helper/exec.h"
+#include "../packet/batch.h"
 
 /* What an instruction's memory operand is, for the unchecked build: from the verifier (or a C test). One byte per
  * instruction slot. */
@@ -42,6 +43,21 @@ PF_API enum pf_err pf_vm_stage(struct pf_prog *prog, enum pf_engine engine, cons
  * (checked only). Tail calls go to programs staged for the same engine; a target without is not called. */
 enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
 		      uint64_t *r0);
+
+/* Packets to run without going in and out of the loop between them. */
+struct pf_vm_feed {
+	const struct pf_desc *desc;
+	uint32_t *retvals;
+	uint64_t first; /* index of desc[0] in the whole input */
+	uint32_t linear_limit;
+	uint32_t n;
+	uint32_t done;  /* the next packet */
+};
+
+/* Runs a staged program of type xdp once for each packet, as pf_exec_begin and pf_vm_run would. PF_OK: at the end.
+ * PF_EFAULT (checked only): packet `done` faulted; its return value and the step over it are the caller's. */
+enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
+			      struct pf_vm_feed *feed);
 
 /* pf.vm.execute: program type memory over a caller's buffer. */
 PF_API enum pf_err pf_vm_execute(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint8_t *memory,
