@@ -25,7 +25,12 @@ DEMO = PCAPS / "demo.pcap"
 PASS = EXAMPLES / "pass.o"
 PORTFW = EXAMPLES / "portfw.o"
 
-COMMAND = [sys.executable, "-m", "pktfilter"]
+# Not `-m`: that would put the current directory, which may be the source tree, first.
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; del sys.path[0]; sys.argv[0] = 'pktfilter'; from pktfilter.cli import main; main()",
+]
 #: The package under test, wherever it is; commands run in directories that hold no other.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(pktfilter.__file__).parents[1])}
 

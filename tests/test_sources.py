@@ -265,6 +265,7 @@ def xz_asking_for_4_gib() -> bytes:
 #: The peak that getrusage gives is at least that of the parent, so the process tells its own.
 TELL_PEAK = """
 import atexit, re, sys
+del sys.path[0]  # the current directory, which may be the source tree
 def tell():
     with open("/proc/self/status") as status:
         print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1], file=sys.stderr)
