@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ from kernel import KernelProgram, requires_kernel
 
 from pktfilter._core import isa
 from pktfilter._core.tables import HELPERS, OPS, Op
-from pktfilter.assembler import AsmProgram, assemble, assemble_file, forms, write_object
+from pktfilter.assembler import AsmProgram, assemble, assemble_file, forms
 from pktfilter.disasm import disassemble
-from pktfilter.errors import AssemblerError, InputError, OutputError
+from pktfilter.errors import AssemblerError, InputError
 from pktfilter.objects.spec import FuncInfo, LineInfo, ObjectSpec
 
 SHARED = Path(os.environ.get("PKTFILTER_SHARED", Path(__file__).parents[2] / "shared"))
@@ -269,7 +267,7 @@ def test_instructions(text: str, code: bytes) -> None:
         ("r0 += r50", 1, 7, ["'r50'", "r0 to r10"]),
         ("r0 += w1", 1, 7, ["'w1'"]),
         ("r1 = -r2", 1, 7, ["'r2'", "'r1'"]),
-        (".data x", 1, 1, ["unknown directive", "'.data'", ".map"]),
+        (".byte x", 1, 1, ["unknown directive", "'.byte'", ".map"]),
         ("exit\nr0 = 1 §", 2, 8, ["'§'"]),
         ("call bpf_nothing", 1, 6, ["'bpf_nothing'", "helper's name"]),
         ("call bpf_redirect#24", 1, 19, ["'24'", "23, the number of bpf_redirect"]),
@@ -280,6 +278,31 @@ def test_instructions(text: str, code: bytes) -> None:
         ("0: (bf) exit", 1, 9, ["found (bf), expected (95)"]),
         ("0:", 1, 3, ["no instruction after the index"]),
         (".map m hash 4 8", 1, None, ["4 operands", ".map NAME"]),
+        (".map m hash 4 8 1 0 7", 1, 21, ["'7'", "numa=N"]),
+        (".map m hash 4 8 1 numa=x", 1, 24, ["'x'", "0 to"]),
+        (".map m hash 4 8 1 numa=1 numa=1", 1, 26, ["'numa=1'"]),
+        (".map m hash 4 8 1 inner array 4 8 1", 1, 6, ["does not fit its type", "an inner map"]),
+        (".map m array_of_maps 4 4 1", 1, 6, ["no inner map"]),
+        (".map m array_of_maps 4 4 1 inner array 4 8", 1, None, ["3 operands"]),
+        (".map m array_of_maps 4 4 1 inner what 4 8 1", 1, 6, ["not supported", "what"]),
+        (".data data 8", 1, 7, ["'data'", ".rodata, .data or .bss"]),
+        (".data .data 0", 1, 13, ["at least 1 byte"]),
+        (".data .bss 67108864\n.data .data 1", 2, 13, ["too much data", "67108864 bytes"]),
+        (".bytes .data 0 00", 1, 8, ["no such data", ".data line"]),
+        (".map m array 4 8 1\n.bytes m 0 00", 2, 8, ["no such data"]),
+        (".data .data 4\n.bytes .data 0 0", 2, 16, ["'0'", "hex digits"]),
+        (".data .data 4\n.bytes .data 2 00 0000", 2, 19, ["bytes 3 to 5", "at most 4"]),
+        (".map m hash 4 8 1\n.slot m 0 m", 2, 7, ["'m'", "prog_array"]),
+        (".map m prog_array 4 4 1\n.slot m 1 p", 2, 9, ["found 1", "below 1"]),
+        (".map m prog_array 4 4 2\n.slot m 1 p\n.slot m 1 p", 3, 9, ["filled twice"]),
+        (".map m prog_array 4 4 1\n.slot m 0 p\nexit", 2, 11, ["'p'", "a program of this file"]),
+        (
+            ".map m array_of_maps 4 4 1 inner array 4 8 1\n.slot m 0 m\nexit",
+            2,
+            11,
+            ["'m'", "a map of a .map line"],
+        ),
+        (".map m prog_array 4 4 4000000000\n.slot m 3999999999 p", 2, 9, ["too much data"]),
         (".map m hash 4 8 x", 1, 17, ["'x'", "0 to 4294967295"]),
         (".map m nothing 4 8 1", 1, 6, ["map type is not supported", "nothing"]),
         (".map m hash 0 8 1", 1, 6, ["key_size"]),
@@ -357,76 +380,6 @@ def test_files(tmp_path: Path) -> None:
         assemble_file(path)
     with pytest.raises(InputError, match="cannot be read"):
         assemble_file(tmp_path / "none.s")
-
-
-# ---- objects
-
-
-def object_source() -> str:
-    return SOURCE.replace("w3 = *(u8 *)(r1)", "r3 = *(u8 *)(r1)").replace(
-        "map[cfg][0]+8", "map[cfg]"
-    )
-
-
-def test_objects_are_read_back(tmp_path: Path) -> None:
-    programs = assemble(object_source(), "f.s")
-    path = tmp_path / "f.o"
-    write_object(programs, path)
-    spec = ObjectSpec.from_file(path)
-    assert list(spec.programs) == ["fw", "second"]
-    assert spec.license == "GPL"
-    for program in programs:
-        back = spec.programs[program.name]
-        assert (back.insns, back.map_refs) == (program.insns, program.map_refs)
-        assert [f.name for f in back.functions] == [f.name for f in program.functions]
-        assert back.frags == (program.section == "xdp.frags")
-    for name, definition in programs[0].maps.items():
-        back_map = spec.maps[name]
-        assert (back_map.type, back_map.key_size, back_map.value_size) == (
-            definition.type,
-            definition.key_size,
-            definition.value_size,
-        )
-        assert (back_map.max_entries, back_map.flags) == (definition.max_entries, definition.flags)
-
-
-def test_objects_are_read_by_llvm(tmp_path: Path) -> None:
-    tool = shutil.which("llvm-objdump-14") or shutil.which("llvm-objdump")
-    if tool is None:
-        pytest.skip("llvm-objdump is not installed")
-    write_object(assemble(object_source(), "f.s"), tmp_path / "f.o")
-    shown = subprocess.run(
-        [tool, "-d", "-r", str(tmp_path / "f.o")], capture_output=True, text=True, check=True
-    )
-    assert not shown.stderr
-    assert "<fw>:" in shown.stdout
-    assert "<helper>:" in shown.stdout
-    assert "R_BPF_64_64\tconns" in shown.stdout
-    assert "R_BPF_64_32\thelper" in shown.stdout
-    assert "if r0 == 0 goto +6" in shown.stdout
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("r1 = map[fd:7]\nexit", "map '7' has no .map definition"),
-        (".extern m 1\nr1 = map[m]\nexit", "map 'm' has no .map definition"),
-        (".map m array 4 8 1\nr1 = map[m][0]+0\nexit", "no relocation for this load"),
-        ("call kernel-function#5\nexit", "kernel functions need BTF"),
-        ("call f\nexit\nf: goto pc-2", "jump out of function 'f'"),
-        ("call f\nr1 = 1\nf: exit", "control runs past the end"),
-        (".program a\ncall f\nexit\nf: exit\n.program f\nexit", "share a name"),
-    ],
-)
-def test_what_objects_cannot_say(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(AssemblerError, match=message):
-        write_object(assemble(text, "x.s"), tmp_path / "x.o")
-    assert not (tmp_path / "x.o").exists()
-
-
-def test_object_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_object(assemble("exit", "x.s"), tmp_path / "none" / "x.o")
 
 
 # ---- the tables behind it

@@ -1,20 +1,19 @@
 """Assembled programs as an ELF object, as clang would make one (kernel documentation, libbpf).
 
-Each program stands in its section, its subprograms in `.text`; maps are legacy definitions of 20
-bytes in section `maps`; calls, callback addresses and map loads have relocations.
+Each program stands in its section, its subprograms in `.text`; maps are BTF-defined in `.maps`,
+global data has sections of its own; calls, callback addresses, loads of maps and of addresses in
+global data, and initialised slots have relocations.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .._core.tables import MAP_TYPES
 from ..errors import AssemblerError, OutputError
-from ..objects.elf import R_BPF_64_32, R_BPF_64_64
+from ..objects.elf import R_BPF_64_32, R_BPF_64_64, R_BPF_64_ABS64
 from ..objects.insns import (
     CALL_LOCAL,
     INSN_SIZE,
@@ -22,50 +21,29 @@ from ..objects.insns import (
     OP_LD_IMM64,
     PSEUDO_FUNC,
     PSEUDO_MAP_FD,
+    PSEUDO_MAP_VALUE,
     PSEUDO_NONE,
+    get_imm,
     set_imm,
     set_src,
     walk,
 )
+from ..objects.maps import BTF_SECTION
+from ..objects.spec import MapSpec
 from .body import AsmProgram
+from .btf_writer import BtfWriter
+from .definitions import SLOT_SIZE, is_data
+from .elf_file import ALLOC, EXEC, FUNC, GLOBAL, LOCAL, NOBITS, OBJECT, WRITE, ElfFile
 
-_EM_BPF = 247
-_ET_REL = 1
-_SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_REL = 1, 2, 3, 9
-_WRITE, _ALLOC, _EXEC, _INFO_LINK = 1, 2, 4, 0x40
-_LOCAL, _GLOBAL = 0, 1
-_OBJECT, _FUNC = 1, 2
 _CALL_NAMED = -1  # the immediate of a call to a named function
 _KFUNC = 2
 _JA, _JA32, _EXIT = 0x05, 0x06, 0x95
 _JUMP_CLASSES = (5, 6)
-_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-_SHDR = struct.Struct("<IIQQQQIIQQ")
-_SYM = struct.Struct("<IBBHQQ")
-_REL = struct.Struct("<QQ")
+_DATA_ALIGN = 16  # vectors and 128-bit constants
+_U32 = 0xFFFFFFFF
 
-
-@dataclass
-class _Section:
-    name: str
-    kind: int = _SHT_PROGBITS
-    flags: int = 0
-    align: int = 1
-    entry: int = 0
-    link: int = 0
-    info: int = 0
-    data: bytearray = field(default_factory=bytearray)
-    relocs: list[tuple[int, str, int]] = field(default_factory=list)  # offset, symbol, kind
-
-
-@dataclass
-class _Symbol:
-    name: str
-    bind: int
-    kind: int
-    section: _Section
-    value: int
-    size: int
+_Relocs = list[tuple[int, str, int]]  # offset, symbol, kind
+_Code = tuple[bytes, _Relocs]
 
 
 def write_object(programs: Sequence[AsmProgram], path: str | os.PathLike[str]) -> None:
@@ -86,68 +64,105 @@ def write_object(programs: Sequence[AsmProgram], path: str | os.PathLike[str]) -
 class _Writer:
     def __init__(self, programs: Sequence[AsmProgram]) -> None:
         self.programs = programs
-        self.sections: list[_Section] = []
-        self.symbols: list[_Symbol] = []
+        self.elf = ElfFile()
+        self.btf = BtfWriter()
+        self.maps = {name: spec for program in programs for name, spec in program.maps.items()}
+        self.reserved = {program.name for program in programs} | set(self.maps)
+        self.text: dict[str, _Code] = {}  # subprograms by name
 
     def build(self) -> bytes:
+        # Readers number maps by sections, so these stand in the order of the definitions.
+        for name, spec in self.maps.items():
+            if is_data(spec):
+                self._data(spec)
+            else:
+                self._map(name, spec)
         for program in self.programs:
             self._program(program)
-        maps = {name: spec for program in self.programs for name, spec in program.maps.items()}
-        numbers = {row.name: row.number for row in MAP_TYPES}
-        for name, spec in maps.items():
-            row = struct.pack(
-                "<5I",
-                numbers[spec.type],
-                spec.key_size,
-                spec.value_size,
-                spec.max_entries,
-                spec.flags,
-            )
-            section = self._section("maps", _ALLOC | _WRITE, 4)
-            self._symbol(name, _GLOBAL, _OBJECT, section, row)
+        self._settle_callbacks()
         text = next((p.license for p in self.programs if p.license), "")
         if text:
-            section = self._section("license", _ALLOC | _WRITE, 1)
-            self._symbol("_license", _GLOBAL, _OBJECT, section, text.encode() + b"\0")
-        return self._lay_out()
+            section = self.elf.section("license", ALLOC | WRITE, 1)
+            self.elf.symbol("_license", GLOBAL, OBJECT, section, text.encode() + b"\0")
+        for name, data in zip((".BTF", ".BTF.ext"), self.btf.build(BTF_SECTION), strict=True):
+            self.elf.section(name, 0, 4).data += data
+        return self.elf.build()
 
-    def _section(self, name: str, flags: int, align: int) -> _Section:
-        for section in self.sections:
-            if section.name == name:
-                return section
-        self.sections.append(_Section(name, flags=flags, align=align))
-        return self.sections[-1]
+    # ---- maps
 
-    def _symbol(
-        self, name: str, bind: int, kind: int, section: _Section, data: bytes | bytearray
-    ) -> int:
-        """Append the data with a symbol for it; its offset in the section."""
-        if any(symbol.name == name for symbol in self.symbols):
-            raise AssemblerError("two things of an object cannot share a name", found=f"'{name}'")
-        offset = len(section.data)
-        section.data += data
-        self.symbols.append(_Symbol(name, bind, kind, section, offset, len(data)))
-        return offset
+    def _data(self, spec: MapSpec) -> None:
+        flags = ALLOC if spec.readonly_prog else ALLOC | WRITE
+        if spec.data is None:
+            self.elf.section(spec.name, flags, _DATA_ALIGN, NOBITS).size = spec.value_size
+        else:
+            self.elf.section(spec.name, flags, _DATA_ALIGN).data += spec.data
+
+    def _map(self, name: str, spec: MapSpec) -> None:
+        section = self.elf.section(BTF_SECTION, ALLOC | WRITE, 8)
+        slots = max(spec.values, default=-1) + 1
+        size = self.btf.map(spec, len(section.data), slots)
+        offset = self.elf.symbol(name, GLOBAL, OBJECT, section, bytes(size))
+        first = offset + self.btf.values_offset(spec)
+        for slot, target in sorted(spec.values.items()):
+            section.relocs.append((first + slot * SLOT_SIZE, target, R_BPF_64_ABS64))
 
     # ---- programs
 
     def _program(self, program: AsmProgram) -> None:
-        count = len(program.insns) // INSN_SIZE
-        starts = [info.insn for info in program.functions]
-        ends = [*starts[1:], count]
+        # A subprogram that an earlier program has too is written once, if all of them agree.
+        names = self._names(program, share=True)
+        codes = self._codes(program, names)
+        if any(name in self.text and self.text[name] != codes[name] for name in names.values()):
+            names = self._names(program, share=False)
+            codes = self._codes(program, names)
+        for start, name in names.items():
+            if name in self.text:
+                continue
+            code, relocs = codes[name]
+            section_name = ".text" if start else program.section
+            section = self.elf.section(section_name, ALLOC | EXEC, 8)
+            base = self.elf.symbol(name, LOCAL if start else GLOBAL, FUNC, section, code)
+            section.relocs += [(base + offset, symbol, kind) for offset, symbol, kind in relocs]
+            self.btf.function(section_name, base, name, start == 0)
+            if start:
+                self.text[name] = (code, relocs)
+
+    def _settle_callbacks(self) -> None:
+        """Address callbacks by their section, which libbpf wants of functions that are local."""
+        for section in list(self.elf.sections.values()):
+            for at, (offset, name, kind) in enumerate(section.relocs):
+                symbol = self.elf.symbols[name]
+                if kind == R_BPF_64_64 and symbol.kind == FUNC and symbol.bind == LOCAL:
+                    target = self.elf.section_symbol(symbol.section)
+                    section.relocs[at] = (offset, target, kind)
+                    set_imm(section.data, offset // INSN_SIZE, symbol.value)
+
+    def _names(self, program: AsmProgram, share: bool) -> dict[int, str]:
+        """The symbols of the program's functions by their first instruction.
+
+        With `share`, a subprogram may have the name of one that is written already.
+        """
         names = {0: program.name}
+        taken = self.reserved if share else self.reserved | set(self.text)
+        used: set[str] = set()
         for info in program.functions[1:]:
-            taken = any(s.name == info.name for s in self.symbols) or info.name == program.name
-            names[info.insn] = f"{program.name}.{info.name}" if taken else info.name
+            name = f"{program.name}.{info.name}" if info.name in taken else info.name
+            while name in taken or name in used:
+                name += "_"
+            names[info.insn] = name
+            used.add(name)
+        return names
+
+    def _codes(self, program: AsmProgram, names: Mapping[int, str]) -> dict[str, _Code]:
+        starts = list(names)
+        ends = [*starts[1:], len(program.insns) // INSN_SIZE]
+        codes = {}
         for start, end in zip(starts, ends, strict=True):
             code = bytearray(program.insns[start * INSN_SIZE : end * INSN_SIZE])
             self._require_closed(program, code, start, names[start])
             relocs = self._relocate(program, code, start, names)
-            name = ".text" if start else program.section
-            section = self._section(name, _ALLOC | _EXEC, 8)
-            bind = _LOCAL if start else _GLOBAL
-            base = self._symbol(names[start], bind, _FUNC, section, code)
-            section.relocs += [(base + offset, symbol, kind) for offset, symbol, kind in relocs]
+            codes[names[start]] = bytes(code), relocs
+        return codes
 
     def _fail(self, program: AsmProgram, slot: int, message: str) -> AssemblerError:
         line = next((info for info in reversed(program.lines) if info.insn <= slot), None)
@@ -173,8 +188,9 @@ class _Writer:
             raise self._fail(program, end, f"control runs past the end of function '{name}'")
 
     def _relocate(
-        self, program: AsmProgram, code: bytearray, start: int, names: dict[int, str]
-    ) -> list[tuple[int, str, int]]:
+        self, program: AsmProgram, code: bytearray, start: int, names: Mapping[int, str]
+    ) -> _Relocs:
+        """Turn what the linker fills in into relocations, the addends into the instructions."""
         relocs = []
         for index, opcode, src, imm in walk(code):
             offset, slot = index * INSN_SIZE, start + index
@@ -182,96 +198,54 @@ class _Writer:
                 relocs.append((offset, names[slot + 1 + imm], R_BPF_64_32))
                 set_imm(code, index, _CALL_NAMED)
             elif opcode == OP_CALL and src == _KFUNC:
-                raise self._fail(program, slot, "kernel functions need BTF")
-            elif opcode == OP_LD_IMM64 and src == PSEUDO_FUNC:
-                relocs.append((offset, names[slot + 1 + imm], R_BPF_64_64))
-                set_imm(code, index, 0)
-                set_src(code, index, PSEUDO_NONE)
-            elif opcode == OP_LD_IMM64 and src == PSEUDO_MAP_FD:
-                name = program.map_refs.get(imm & 0xFFFFFFFF)
-                if name not in program.maps:
-                    raise self._fail(program, slot, f"map '{name or imm}' has no .map definition")
-                relocs.append((offset, name, R_BPF_64_64))
-                set_imm(code, index, 0)
-                set_src(code, index, PSEUDO_NONE)
+                raise self._fail(program, slot, "kernel functions need BTF of the kernel")
             elif opcode == OP_LD_IMM64 and src != PSEUDO_NONE:
-                raise self._fail(program, slot, "there is no relocation for this load")
+                addend = 0
+                if src == PSEUDO_FUNC:
+                    symbol = names[slot + 1 + imm]
+                elif src == PSEUDO_MAP_FD:
+                    symbol = self._map_symbol(program, slot, imm)
+                elif src == PSEUDO_MAP_VALUE:
+                    addend = get_imm(code, index + 1) & _U32
+                    symbol = self._data_symbol(program, slot, imm, addend)
+                else:
+                    raise self._fail(program, slot, "there is no relocation for this load")
+                relocs.append((offset, symbol, R_BPF_64_64))
+                set_imm(code, index, addend)
+                set_imm(code, index + 1, 0)
+                set_src(code, index, PSEUDO_NONE)
         return relocs
 
-    # ---- layout
+    def _referred(self, program: AsmProgram, slot: int, number: int) -> MapSpec:
+        name = program.map_refs.get(number & _U32)
+        if name not in program.maps:
+            found = name or number
+            raise self._fail(program, slot, f"map '{found}' has no .map or .data definition")
+        return program.maps[name]
 
-    def _lay_out(self) -> bytes:
-        strings = _Strings()
-        indices = {section.name: at for at, section in enumerate(self.sections, 1)}
-        symtab_index = len(self.sections) + 1
-        symbols = sorted(self.symbols, key=lambda symbol: symbol.bind)  # locals come first
-        places = {symbol.name: at for at, symbol in enumerate(symbols, 1)}
-        symtab = _Section(".symtab", _SHT_SYMTAB, align=8, entry=_SYM.size, link=symtab_index + 1)
-        symtab.info = 1 + sum(symbol.bind == _LOCAL for symbol in symbols)
-        symtab.data += bytes(_SYM.size)
-        for symbol in symbols:
-            symtab.data += _SYM.pack(
-                strings.add(symbol.name),
-                symbol.bind << 4 | symbol.kind,
-                0,
-                indices[symbol.section.name],
-                symbol.value,
-                symbol.size,
+    def _map_symbol(self, program: AsmProgram, slot: int, number: int) -> str:
+        spec = self._referred(program, slot, number)
+        if is_data(spec):
+            raise self._fail(
+                program,
+                slot,
+                f"'{spec.name}' is global data: only addresses in it, map[{spec.name}][0]+N, "
+                "have a relocation",
             )
-        strtab = _Section(".strtab", _SHT_STRTAB)
-        rels = []
-        for section in self.sections:
-            if section.relocs:
-                rel = _Section(".rel" + section.name, _SHT_REL, _INFO_LINK, 8, _REL.size)
-                rel.link, rel.info = symtab_index, indices[section.name]
-                for offset, symbol_name, kind in section.relocs:
-                    rel.data += _REL.pack(offset, places[symbol_name] << 32 | kind)
-                rels.append(rel)
-        sections = [*self.sections, symtab, strtab, *rels]
-        names = [strings.add(section.name) for section in sections]
-        strtab.data += strings.data
-        body, headers = bytearray(), bytearray(_SHDR.size)
-        for section, name in zip(sections, names, strict=True):
-            body += bytes(-len(body) % 8)
-            headers += _SHDR.pack(
-                name,
-                section.kind,
-                section.flags,
-                0,
-                _EHDR.size + len(body),
-                len(section.data),
-                section.link,
-                section.info,
-                section.align,
-                section.entry,
+        return spec.name
+
+    def _data_symbol(self, program: AsmProgram, slot: int, number: int, offset: int) -> str:
+        spec = self._referred(program, slot, number)
+        if not is_data(spec):
+            raise self._fail(
+                program,
+                slot,
+                f"there is no relocation for the address of a value of map '{spec.name}', "
+                "only for global data (.data)",
             )
-            body += section.data
-        body += bytes(-len(body) % 8)
-        ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)  # 64 bit, little-endian, version 1
-        header = _EHDR.pack(
-            ident,
-            _ET_REL,
-            _EM_BPF,
-            1,
-            0,
-            0,
-            _EHDR.size + len(body),
-            0,
-            _EHDR.size,
-            0,
-            0,
-            _SHDR.size,
-            len(sections) + 1,
-            symtab_index + 1,
-        )
-        return bytes(header + body + headers)
-
-
-class _Strings:
-    def __init__(self) -> None:
-        self.data = bytearray(b"\0")
-
-    def add(self, text: str) -> int:
-        offset = len(self.data)
-        self.data += text.encode() + b"\0"
-        return offset
+        if offset >= spec.value_size:
+            size = spec.value_size
+            raise self._fail(
+                program, slot, f"byte {offset} is outside '{spec.name}', which has {size}"
+            )
+        return self.elf.section_symbol(self.elf.sections[spec.name])

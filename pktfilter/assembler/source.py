@@ -1,17 +1,25 @@
 """Assembly files: directives, labels, comments, and the instructions between them.
 
     .license GPL
-    .map NAME TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS]
+    .map NAME TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS] [numa=N] [pinning=N] [extra=N]
+         [inner TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS] ...]     on the same line
+    .slot MAP INDEX NAME             what a slot holds at first: a program, or a map in a map
+    .data NAME SIZE                  global data: .rodata, .data or .bss, with or without .SUFFIX
+    .bytes NAME OFFSET HEX...        its contents from an offset on; the rest is zeros
     .extern NAME NUMBER              a map defined elsewhere, by its number
     .section xdp[/NAME]              of the programs that begin after it
     .program NAME                    begins a program
     label:                           of the program it stands in
-    r1 = map[NAME]                   instructions as the Linux verifier log prints them, with
+    r1 = map[NAME]                   a map
+    r1 = map[.data][0]+N             the address of byte N of global data
+    r1 = subprog[label]              the address of a callback
+    r2 = r1                          instructions as the Linux verifier log prints them, with
     if r1 == 0x0 goto label          labels for pc+N, and helpers by name
 
-Comments begin with `;`, `//`, or a `#` after a blank. A line may begin with its index and opcode
-(`12: (bf)`), as listings have them; both are checked. A 32-bit immediate is -2147483648 to
-2147483647 in decimal and up to 0xffffffff in hex, where it is a bit pattern.
+Maps are numbered from 1 in the order of their `.map` and `.data` lines; all programs of a file
+share them. Comments begin with `;`, `//`, or a `#` after a blank. A line may begin with its index
+and opcode (`12: (bf)`), as listings have them; both are checked. A 32-bit immediate is -2147483648
+to 2147483647 in decimal and up to 0xffffffff in hex, where it is a bit pattern.
 """
 
 from __future__ import annotations
@@ -23,13 +31,12 @@ from pathlib import Path, PurePath
 
 from .._core import isa
 from ..errors import AssemblerError, InputError
-from ..objects.spec import MapSpec
 from .body import AsmProgram, Body, Draft, Statement
+from .definitions import Definitions
 from .tokens import WORD, Token, strip_comment, tokenize
 
 # Larger files are refused unread; a million lines stay well below.
 FILE_LIMIT = 64 << 20
-_U32 = (1 << 32) - 1
 _PREFIX = re.compile(r"\s*(?:([0-9]{1,9}):\s*)?(?:\(([0-9a-f]{2})\)\s*)?", re.ASCII)
 _RESERVED = re.compile(r"[rw][0-9]+|pc")
 _SECTION = re.compile(r"xdp(?:\.frags)?(?:/[\w.$/-]+)?", re.ASCII)
@@ -75,14 +82,16 @@ class _File:
         self.text = text
         self.license = ""
         self.section: str | None = None
-        self.maps: dict[str, MapSpec] = {}
-        self.numbers: dict[str, int] = {}
+        self.definitions = Definitions(self.fail)
         self.drafts: list[Draft] = []
         self.current: Draft | None = None
         self.directives: dict[str, Callable[[int, list[tuple[str, int]]], None]] = {
             ".license": self._license,
-            ".map": self._map,
-            ".extern": self._extern,
+            ".map": self.definitions.map,
+            ".data": self.definitions.data,
+            ".bytes": self.definitions.bytes,
+            ".slot": self.definitions.slot,
+            ".extern": self.definitions.extern,
             ".section": self._section,
             ".program": self._program,
         }
@@ -111,12 +120,13 @@ class _File:
             self._line(number, strip_comment(line))
         if not self.drafts:
             raise self.fail("the file has no instructions")
+        self.definitions.finish([draft.program.name for draft in self.drafts])
         for draft in self.drafts:
             if not draft.statements:
                 raise self.fail(f"program '{draft.program.name}' has no instructions")
             draft.program.license = self.license
-            draft.program.maps = self.maps
-            Body(draft, self.numbers, self.name, self.fail).finish()
+            draft.program.maps = self.definitions.maps
+            Body(draft, self.definitions.numbers, self.name, self.fail).finish()
         return [draft.program for draft in self.drafts]
 
     # ---- lines
@@ -186,60 +196,13 @@ class _File:
 
     # ---- directives
 
-    def _operands(
-        self, line: int, words: list[tuple[str, int]], form: str, least: int, most: int
-    ) -> list[str]:
-        if not least <= len(words) <= most:
-            column = words[most][1] if len(words) > most else None
-            raise self.fail("directive is wrong", line, column, f"{len(words)} operands", form)
-        return [word for word, _ in words]
-
-    def _integer(self, line: int, word: tuple[str, int], what: str) -> int:
-        tokens = tokenize(word[0])
-        if len(tokens) != 1 or tokens[0].kind != "number" or tokens[0].number > _U32:
-            expected = f"a number from 0 to {_U32}"
-            raise self.fail(f"{what} is wrong", line, word[1], f"'{word[0]}'", expected)
-        return tokens[0].number
-
     def _license(self, line: int, words: list[tuple[str, int]]) -> None:
         if not words:
             raise self.fail("directive is wrong", line, expected=".license NAME")
         self.license = " ".join(word for word, _ in words).strip('"')
 
-    def _map(self, line: int, words: list[tuple[str, int]]) -> None:
-        form = ".map NAME TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS]"
-        name, kind, *_ = self._operands(line, words, form, 5, 6)
-        what = ("key size", "value size", "number of entries", "flags")
-        sizes = [self._integer(line, w, n) for w, n in zip(words[2:], what, strict=False)]
-        key_size, value_size, max_entries, flags = [*sizes, 0][:4]
-        spec = MapSpec(kind, key_size, value_size, max_entries, flags, name=name)
-        try:
-            spec.validate()
-        except InputError as error:
-            found = None if error.found is None else str(error.found)
-            expected = None if error.expected is None else str(error.expected)
-            raise self.fail(
-                f"map '{name}': {error.message}", line, words[0][1], found, expected
-            ) from error
-        self._define(line, words[0], max(self.numbers.values(), default=0) + 1)
-        self.maps[name] = spec
-
-    def _extern(self, line: int, words: list[tuple[str, int]]) -> None:
-        self._operands(line, words, ".extern NAME NUMBER", 2, 2)
-        self._define(line, words[0], self._integer(line, words[1], "map number"))
-
-    def _define(self, line: int, word: tuple[str, int], number: int) -> None:
-        name, column = word
-        if WORD.fullmatch(name) is None:
-            raise self.fail("a map cannot be called so", line, column, f"'{name}'")
-        if name in self.numbers:
-            raise self.fail("map is defined twice", line, column, f"'{name}'")
-        if number in self.numbers.values():
-            raise self.fail("map number is taken", line, column, str(number))
-        self.numbers[name] = number
-
     def _section(self, line: int, words: list[tuple[str, int]]) -> None:
-        (name,) = self._operands(line, words, ".section NAME", 1, 1)
+        (name,) = self.definitions.operands(line, words, ".section NAME", 1, 1)
         if _SECTION.fullmatch(name) is None:
             raise self.fail(
                 "section is not one of XDP programs", line, words[0][1], f"'{name}'", "xdp[/NAME]"
@@ -251,7 +214,7 @@ class _File:
             self.current = None
 
     def _program(self, line: int, words: list[tuple[str, int]]) -> None:
-        (name,) = self._operands(line, words, ".program NAME", 1, 1)
+        (name,) = self.definitions.operands(line, words, ".program NAME", 1, 1)
         if not is_label(name):
             raise self.fail("a program cannot be called so", line, words[0][1], f"'{name}'")
         self._begin(name, line)

@@ -42,12 +42,20 @@ def inspect_command(obj: str, as_json: bool) -> None:
     show_default=True,
     help="Source lines between instructions.",
 )
-def disasm_command(prog: str, source: bool) -> None:
-    """Shows PROG's instructions in the kernel's syntax, with source lines where the object has them."""
+@click.option("--all", "every", is_flag=True, help="List all programs of the object.")
+def disasm_command(prog: str, source: bool, every: bool) -> None:
+    """Shows PROG's instructions in the kernel's syntax, with source lines where the object has them.
+
+    Maps and their initial contents are part of the listing, so that `pktfilter asm` makes the same
+    object of it; with --all that holds for objects of several programs.
+    """
     from ..disasm import disassemble
 
     spec, name = spec_of(prog)
-    click.echo(disassemble(choose(spec, name), source=source, maps=spec.maps), nl=False)
+    chosen = list(spec.programs.values())
+    if name is not None or not every or not chosen:
+        chosen = [choose(spec, name)]
+    click.echo(disassemble(chosen, source=source, maps=spec.maps), nl=False)
 
 
 @click.command(name="asm", context_settings=_HELP)
