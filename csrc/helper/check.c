@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #define MEM_MAX (1u << 29) /* Linux: BPF_MAX_VAR_SIZ, above every size of an argument */
+#define WORK_UNIT 64u
 
 static int iterable(const struct pf_map *map)
 {
@@ -29,7 +30,7 @@ static int map_fits(const struct pf_map *map, uint32_t helper)
 	if (map->def.type == PF_MAP_PROG_ARRAY)
 		return 0;
 	if (helper == PF_HELPER_ID_map_lookup_elem)
-		return !(map->def.flags & PF_MAP_F_WRONLY_PROG);
+		return 1;
 	if (helper == PF_HELPER_ID_map_lookup_percpu_elem)
 		return map->percpu != 0;
 	if (helper == PF_HELPER_ID_for_each_map_elem)
@@ -44,17 +45,17 @@ static int is_func(const struct pf_prog *prog, uint64_t value)
 	return (value & PF_FUNC_MASK) == PF_FUNC_TAG && pc < prog->count && prog->insns[pc].code != 0;
 }
 
-static int in_stack(struct pf_exec *x, uint64_t address)
+/* A helper's work counts as instructions, one for so many bytes or buckets: the budget bounds the time of a run. */
+static void charge(struct pf_exec *x, uint64_t units)
 {
-	const uint64_t top = (uint64_t)(uintptr_t)(x->stack + sizeof(x->stack));
-	const uint64_t frames = (uint64_t)(x->depth + 1) * PF_STACK_FRAME;
-	return address - (top - frames) < frames;
+	x->left -= (int64_t)(units / WORK_UNIT);
 }
 
 static int sized(struct pf_exec *x, uint64_t address, uint64_t size, int write)
 {
 	if (size >= MEM_MAX)
 		return 0;
+	charge(x, size);
 	return size == 0 || (write ? pf_exec_writable(x, address, size) : pf_exec_readable(x, address, size));
 }
 
@@ -72,7 +73,11 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return x->prog->type == PF_PROG_XDP && value == (uint64_t)(uintptr_t)&x->packet;
 	case PF_ARG_MAP:
 		map = pf_exec_map(x, value);
-		return map && map_fits(map, info->number);
+		if (!map || !map_fits(map, info->number))
+			return 0;
+		if (info->number == PF_HELPER_ID_for_each_map_elem) /* empty buckets are looked at as well */
+			charge(x, map->def.max_entries);
+		return 1;
 	case PF_ARG_PROG_ARRAY:
 		map = pf_exec_map(x, value);
 		return map && map->def.type == PF_MAP_PROG_ARRAY;
@@ -80,9 +85,9 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		map = pf_exec_map(x, value);
 		return map && is_port(map);
 	case PF_ARG_MAP_KEY:
-		return pf_exec_readable(x, value, map->def.key_size);
+		return sized(x, value, map->def.key_size, 0);
 	case PF_ARG_MAP_VALUE:
-		return pf_exec_readable(x, value, map->def.value_size);
+		return sized(x, value, map->def.value_size, 0);
 	case PF_ARG_MEM_READ:
 		return sized(x, value, next, 0);
 	case PF_ARG_MEM_READ_OR_NULL:
@@ -96,7 +101,7 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	case PF_ARG_FUNC:
 		return is_func(x->prog, value);
 	case PF_ARG_CALLBACK_CTX:
-		return value == 0 || in_stack(x, value);
+		return value == 0 || pf_exec_in_stack(x, value, 1);
 	}
 	return 0;
 }

@@ -122,10 +122,17 @@ static int in_maps(struct pf_exec *x, uint64_t address, uint64_t size)
 	return 0;
 }
 
+int pf_exec_in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
+{
+	const enum pf_engine engine = x->checked ? PF_ENGINE_CHECKED : PF_ENGINE_INTERP;
+	const struct pf_code *code = atomic_load_explicit(&x->prog->code[engine], memory_order_acquire);
+	uint64_t start, len = code ? pf_exec_stack(x, code, &start) : 0;
+	return code && inside(address, size, start, len);
+}
+
 static int in_private(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
-	const uint64_t frames = (uint64_t)(x->depth + 1) * PF_STACK_FRAME;
-	if (inside(address, size, at(x->stack + sizeof(x->stack)) - frames, frames))
+	if (pf_exec_in_stack(x, address, size))
 		return 1;
 	if (x->prog->type == PF_PROG_MEMORY)
 		return inside(address, size, at(x->memory), x->memory_len);

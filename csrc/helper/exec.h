@@ -13,6 +13,9 @@
  *      are one region and what lies below the running one is not in it.
  *   E7 A program that a subprogram tail-calls has PF_STACK_FRAMES of its own, from the frame it replaced (`floor`); the
  *      frames above stay, since their callers are still to be returned to. As in Linux (measured).
+ *   E8 What a program may touch of the stack is what was zeroed for it: while r10 goes nowhere else, stack_bytes below it;
+ *      otherwise its own frames, from `floor` down. Any address can be computed, from ctx for example, so the bounds
+ *      must not rest on where pointers come from.
  *
  * Clocks: bpf_ktime_get_ns, _boot_ns, _coarse_ns and _tai_ns all return time_ns; bpf_jiffies64 counts it at PF_HZ.
  */
@@ -113,6 +116,15 @@ struct pf_exec {
 PF_API enum pf_err pf_exec_create(struct pf_exec **x);
 PF_API void pf_exec_destroy(struct pf_exec *x);
 
+/* E8: the region of the stack for code, which x->prog runs. Returns its length. */
+static inline uint64_t pf_exec_stack(const struct pf_exec *x, const struct pf_code *code, uint64_t *start)
+{
+	const uint64_t r10 = (uint64_t)(uintptr_t)(x->stack + sizeof(x->stack)) - (uint64_t)x->depth * PF_STACK_FRAME;
+	*start = r10 - code->stack_bytes;
+	return code->stack_bytes < PF_STACK_FRAME ? code->stack_bytes
+						  : (uint64_t)(x->depth - x->floor + 1) * PF_STACK_FRAME;
+}
+
 /* Starts a packet (E2): once for all programs of a chain. time_ns is clamped to what came before (E3). */
 static inline void pf_exec_begin(struct pf_exec *x, uint64_t packet_index, uint64_t time_ns)
 {
@@ -133,6 +145,7 @@ enum pf_err pf_helper_check(struct pf_exec *x, const struct pf_helper_info *info
 /* May the program read (write: store to) size bytes at address? Right in both builds; ctx is not memory. */
 int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size);
 int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size);
+int pf_exec_in_stack(const struct pf_exec *x, uint64_t address, uint64_t size);
 /* Is it a map of the running program, or one it looked up? NULL if not. */
 struct pf_map *pf_exec_map(struct pf_exec *x, uint64_t address);
 /* Fills in x->fault; returns PF_EFAULT. pf_exec_fault_access names the place (VM_LOAD, VM_STORE, VM_ALIGN). */

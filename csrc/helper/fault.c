@@ -31,7 +31,7 @@ struct place {
 static int nearer(struct place *p, const uint8_t *start, uint64_t len)
 {
 	const int64_t d = distance(p->address, start);
-	const uint64_t gap = d < 0 ? (uint64_t)-d : (uint64_t)d < len ? 0 : (uint64_t)d - len + 1;
+	const uint64_t gap = d < 0 ? 0 - (uint64_t)d : (uint64_t)d < len ? 0 : (uint64_t)d - len + 1;
 	if (!start || gap >= p->gap)
 		return 0;
 	p->gap = gap;

@@ -7,11 +7,14 @@
  */
 #include "groups.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LINE_MAX_BYTES 1024u /* Linux: BPF_TRACE_PRINTK_SIZE */
 #define ARGS_MAX 3u
+#define FLAGS_MAX 14u
+#define FORMAT_MAX (LINE_MAX_BYTES * 4)
 
 struct line {
 	struct pf_exec *x;
@@ -22,15 +25,17 @@ struct line {
 	char text[LINE_MAX_BYTES];
 };
 
-/* One conversion, "%" to the letter before the length, for snprintf. */
+/* One conversion, "%" to the letter before the length, for snprintf. A width beyond the line only counts: `hidden` bytes
+ * of padding are not made. */
 struct conversion {
-	char spec[16];
+	char spec[32];
 	size_t n;
+	size_t hidden;
 };
 
 static int put(struct line *l, const struct conversion *c, const char *tail, uint64_t value, const char *string)
 {
-	char fmt[24];
+	char fmt[sizeof(c->spec) + 8];
 	const size_t at = l->length < sizeof(l->text) ? l->length : sizeof(l->text) - 1;
 	const size_t room = sizeof(l->text) - at;
 	memcpy(fmt, c->spec, c->n);
@@ -44,7 +49,7 @@ static int put(struct line *l, const struct conversion *c, const char *tail, uin
 		n = snprintf(l->text + at, room, fmt, (unsigned long long)value);
 	if (n < 0)
 		return 0;
-	l->length += (size_t)n;
+	l->length += (size_t)n + c->hidden;
 	return 1;
 }
 
@@ -62,7 +67,7 @@ static int put_string(struct line *l, const struct conversion *c, uint64_t addre
 	char copy[LINE_MAX_BYTES];
 	size_t n = 0;
 	while (n < sizeof(copy) - 1 && pf_exec_readable(l->x, address + n, 1)) {
-		copy[n] = *(const char *)(uintptr_t)(address + n);
+		copy[n] = __atomic_load_n((const char *)(uintptr_t)(address + n), __ATOMIC_RELAXED);
 		if (!copy[n])
 			break;
 		n++;
@@ -88,19 +93,36 @@ static int is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+/* Flags and width; moves *p behind them. 0: not accepted. */
+static int begin_conversion(struct conversion *c, const char **p)
+{
+	const char *at = *p;
+	uint64_t width = 0;
+	while (*at == '0' || *at == '+' || *at == '-' || *at == ' ')
+		at++;
+	const size_t flags = (size_t)(at - *p);
+	for (; is_digit(*at) && width <= INT_MAX; at++)
+		width = width * 10 + (uint64_t)(*at - '0');
+	if (flags > FLAGS_MAX || width > INT_MAX)
+		return 0;
+	const unsigned shown = width < LINE_MAX_BYTES ? (unsigned)width : LINE_MAX_BYTES;
+	c->spec[0] = '%';
+	memcpy(c->spec + 1, *p, flags);
+	c->n = 1 + flags;
+	c->hidden = width - shown;
+	if (shown)
+		c->n += (size_t)snprintf(c->spec + c->n, sizeof(c->spec) - c->n, "%u", shown);
+	*p = at;
+	return 1;
+}
+
 /* fmt stands after '%'; moves it behind the conversion. 0: not accepted. */
 static int convert(struct line *l)
 {
-	struct conversion c = { "%", 1 };
+	struct conversion c;
 	const char *p = l->fmt;
-	while (*p == '0' || *p == '+' || *p == '-' || *p == ' ')
-		p++;
-	while (is_digit(*p))
-		p++;
-	if ((size_t)(p - l->fmt) > sizeof(c.spec) - 2 || l->used_args == ARGS_MAX)
+	if (!begin_conversion(&c, &p) || l->used_args == ARGS_MAX)
 		return 0;
-	memcpy(c.spec + 1, l->fmt, (size_t)(p - l->fmt));
-	c.n += (size_t)(p - l->fmt);
 	const uint64_t value = l->args[l->used_args++];
 	if (*p == 'c' || *p == 's') {
 		l->fmt = p + 1;
@@ -110,6 +132,7 @@ static int convert(struct line *l)
 		p += p[1] == 'x' || p[1] == 'K' ? 2 : 1;
 		l->fmt = p;
 		c.n = 1;
+		c.hidden = 0;
 		return (*p < 'a' || *p > 'z') && (*p < 'A' || *p > 'Z') && !is_digit(*p) && put(l, &c, "016llx", value, NULL);
 	}
 	int longs = 0;
@@ -153,16 +176,20 @@ static void keep(struct pf_exec *x, const struct line *l)
 	trace->used += n;
 }
 
-/* Returns the length of the text. */
+/* Returns the length of the text. The format is copied first: in a map's value others may change it at any time. */
 PF_HELPER_FN(trace_printk)
 {
-	const char *fmt = pf_helper_mem(r1);
+	const char *from = pf_helper_mem(r1);
+	const uint32_t size = (uint32_t)r2;
 	const uint64_t args[ARGS_MAX] = { r3, r4, r5 };
-	if (!(uint32_t)r2 || (uint32_t)r2 > LINE_MAX_BYTES * 4)
+	char fmt[FORMAT_MAX];
+	if (!size || size > FORMAT_MAX)
 		return (uint64_t)-PF_EINVAL;
-	const char *end = memchr(fmt, 0, (uint32_t)r2);
-	if (!end || fmt[(uint32_t)r2 - 1])
+	for (uint32_t i = 0; i < size; i++)
+		fmt[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
+	if (fmt[size - 1])
 		return (uint64_t)-PF_EINVAL;
+	const char *end = memchr(fmt, 0, size);
 	struct line l = { .x = x, .fmt = fmt, .end = end, .args = args };
 	if (!render(&l))
 		return (uint64_t)-PF_EINVAL;

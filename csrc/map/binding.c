@@ -167,28 +167,34 @@ static enum pf_err listeners(struct pf_map *map, struct pf_subscriber ***list, u
 	return PF_OK;
 }
 
-/* Tells the first `count` subscribers; stops at the first that fails. *told counts those that published. */
-static enum pf_err tell(struct pf_subscriber **list, uint32_t count, uint32_t *told, struct pf_diag *diag)
+/* Tells the first `count` subscribers; stops at the first that fails, whose place is then *asked (else count). *told
+ * counts those that published; a subscriber that is gone does not. */
+static enum pf_err tell(struct pf_subscriber **list, uint32_t count, uint32_t *asked, uint32_t *told,
+			struct pf_diag *diag)
 {
 	enum pf_err err = PF_OK;
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < count && !err; i++) {
+	for (; i < count; i++) {
 		pthread_mutex_lock(&list[i]->lock);
 		if (list[i]->target) {
 			err = list[i]->changed(list[i]->target, diag);
 			*told += !err;
 		}
 		pthread_mutex_unlock(&list[i]->lock);
+		if (err)
+			break;
 	}
+	*asked = i;
 	return err;
 }
 
-/* A subscriber could not publish: the old binding comes back, unless somebody wrote another meanwhile, and whoever has
- * published the new one publishes again. */
+/* A subscriber could not publish: the old binding comes back, unless somebody wrote another meanwhile, and the `count`
+ * in front of it, who have published the new one or are gone, are told again. */
 static void take_back(struct pf_map *map, struct pf_binding *next, struct pf_binding *old, struct pf_subscriber **list,
 		      uint32_t count)
 {
-	uint32_t again = 0;
+	uint32_t asked = 0, told = 0;
 
 	pthread_mutex_lock(&map->box.lock);
 	int ours = map->box.current == next;
@@ -199,7 +205,7 @@ static void take_back(struct pf_map *map, struct pf_binding *next, struct pf_bin
 	pthread_mutex_unlock(&map->box.lock);
 	if (ours) {
 		pf_ref_put(&next->ref);
-		(void)tell(list, count, &again, NULL);
+		(void)tell(list, count, &asked, &told, NULL);
 	}
 }
 
@@ -208,7 +214,7 @@ enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_ref *obje
 {
 	struct pf_binding *old, *next = NULL;
 	struct pf_subscriber **list = NULL;
-	uint32_t count = 0, told = 0;
+	uint32_t count = 0, asked = 0, told = 0;
 	enum pf_err err = PF_OK;
 
 	if (published)
@@ -241,9 +247,9 @@ enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_ref *obje
 	map->box.current = next;
 	pthread_mutex_unlock(&map->box.lock);
 
-	err = tell(list, count, &told, diag);
+	err = tell(list, count, &asked, &told, diag);
 	if (err)
-		take_back(map, next, old, list, told);
+		take_back(map, next, old, list, asked);
 	else if (published)
 		*published = told;
 	for (uint32_t i = 0; i < count; i++)

@@ -75,7 +75,8 @@ PF_API void pf_batch_destroy(struct pf_batch *batch);
 
 /* BPF_PROG_TEST_RUN: one packet, `repeat` times, in a world of its own. As in Linux 6.18 (measured), each run goes on
  * with the packet as the run before left it, repeat 0 counts as 1, metadata is a multiple of 4 bytes and at most
- * PF_PACKET_HEADROOM, and a packet has at least PF_PACKET_MIN bytes behind it; else PF_EINVAL. Run i has packet index i.
+ * PF_PACKET_HEADROOM, and a packet has at least PF_PACKET_MIN bytes behind it; else PF_EINVAL, as for a CPU that a per-CPU
+ * map of the program has no value for. Run i has packet index i.
  * PF_EFAULT: the checked interpreter stopped a run; diag says why. */
 struct pf_test_run {
 	const uint8_t *data, *meta;

@@ -7,8 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum pf_err check(const struct pf_test_run *run, struct pf_diag *diag)
+static enum pf_err check(const struct pf_prog *prog, const struct pf_test_run *run, struct pf_diag *diag)
 {
+	for (uint32_t i = 0; i < prog->map_count; i++) {
+		const struct pf_map *map = prog->maps[i].map;
+		if (map->percpu && run->cpu >= map->cpus)
+			return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_CPU, 0, 0, run->cpu, map->cpus, map->name);
+	}
 	if (run->len < PF_PACKET_MIN)
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_SHORT, 0, 0, run->len, PF_PACKET_MIN, NULL);
 	if (run->meta_len > PF_PACKET_HEADROOM || run->meta_len % 4)
@@ -105,7 +110,7 @@ enum pf_err pf_prog_test_run(struct pf_prog *prog, struct pf_test_run *run, stru
 {
 	run->out = NULL;
 	run->out_len = run->meta_out_len = 0;
-	enum pf_err err = check(run, diag);
+	enum pf_err err = check(prog, run, diag);
 	if (err)
 		return err;
 	struct pf_datapath *dp;

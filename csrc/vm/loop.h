@@ -20,8 +20,8 @@
 	} while (0)
 
 #if PF_VM_CHECKED
-/* What the fast path of a check compares with; kept in step with x->packet, x->memory and x->depth. limits[n] is the
- * number of places where n bytes fit between start and the end. */
+/* What the fast path of a check compares with; kept in step with x->packet and x->memory, and (stack) with x->depth,
+ * x->floor and the running code. limits[n] is the number of places where n bytes fit between start and the end. */
 struct windows {
 	uint64_t start;
 	uint64_t limits[9];
@@ -52,13 +52,10 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 }
 
 #define SET_PACKET() set_packet(&w, x)
-#define SET_STACK()                                                                                                    \
-	do {                                                                                                           \
-		w.stack_len = (uint64_t)(x->depth + 1) * PF_STACK_FRAME;                                               \
-		w.stack = (uint64_t)(uintptr_t)(x->stack + sizeof(x->stack)) - w.stack_len;                            \
-	} while (0)
-#define ALLOWED(at, n, slow)                                                                                           \
-	(PF_LIKELY((at)-w.start < w.limits[n]) || (at)-w.stack <= w.stack_len - (n) || slow(x, at, n))
+#define SET_STACK() (w.stack_len = pf_exec_stack(x, code, &w.stack))
+/* The first and the last byte: the stack's window may be shorter than n. */
+#define IN_STACK(at, n) ((at)-w.stack < w.stack_len && (at) + ((n)-1) - w.stack < w.stack_len)
+#define ALLOWED(at, n, slow) (PF_LIKELY((at)-w.start < w.limits[n]) || IN_STACK(at, n) || slow(x, at, n))
 #define READABLE(at, n)                                                                                                \
 	do {                                                                                                           \
 		if (PF_UNLIKELY(!ALLOWED(at, n, pf_exec_readable))) {                                                  \
@@ -100,12 +97,15 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 	do {                                                                                                           \
 		if (PF_UNLIKELY(x->fault.diag.err)) /* in a callback */                                                \
 			return PF_EFAULT;                                                                              \
+		if (PF_UNLIKELY(x->left < 0)) /* the helper's own work (check.c) */                                    \
+			goto exhausted;                                                                                \
 		SET_PACKET();                                                                                          \
 	} while (0)
 #define NEW_PROGRAM()                                                                                                  \
 	do {                                                                                                           \
 		first = 0;                                                                                             \
 		x->window_len = 0;                                                                                     \
+		SET_STACK();                                                                                           \
 	} while (0)
 #else
 #define SET_PACKET() ((void)0)
@@ -183,7 +183,7 @@ next_packet:
 		code = fed_code;
 		NEW_PROGRAM();
 	}
-	/* r10, x->depth and the stack's window are again what they were when the program began. */
+	/* r10 and x->depth are again what they were when the program began. */
 	pf_vm_begin_packet(x, feed);
 	memset(r, 0, 10 * sizeof(r[0]));
 	r[1] = (uint64_t)(uintptr_t)&x->packet;

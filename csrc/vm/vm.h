@@ -11,7 +11,8 @@
  *   V2 A checked run touches no memory outside E5's regions; a fault leaves packet and maps as the instructions before
  *      it left them. It ends: whenever control goes back (backward jump, return, callback), the distance is charged to
  *      `budget`. Between two such points the instruction index only grows, so a run executes at most budget + count
- *      instructions, and `executed` is an upper bound of their number.
+ *      instructions, and `executed` is an upper bound of their number. A helper that works through memory or buckets is
+ *      charged for them too (helper/check.c), so that the budget bounds time.
  *   V3 Division by zero gives 0, modulo by zero the dividend, shifts are masked, INT_MIN / -1 is INT_MIN (RFC 9669
  *      section 4.1). 32-bit operations zero the upper half.
  *   V4 A tail call replaces the program in its frame; made in a subprogram, the target's result goes to the
@@ -19,6 +20,7 @@
  *   V5 Staged code is immutable.
  *   V6 No byte of another packet's run can be read from the stack: stack_bytes below r10 are zeroed when a frame is
  *      entered. They are as many as constant offsets from r10 reach, or the whole frame once r10 goes anywhere else.
+ *      In the checked build the rest of the stack is out of bounds (exec.h, E8).
  *   V7 An atomic operation on an address that is not a multiple of its size faults in the checked build; the unchecked
  *      build, which the verifier keeps from it, does it in plain steps.
  *

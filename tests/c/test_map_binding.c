@@ -162,8 +162,38 @@ static void test_hash_of_maps(void)
 	pf_map_put(inner);
 }
 
+/* Three subscribers: one is gone, one publishes, one cannot. The second has published what is taken back: it is told
+ * again, and nobody else. */
+static void test_taken_back(void)
+{
+	struct pf_map_def def = {.type = PF_MAP_PROG_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 2};
+	struct pf_ref program;
+	struct pf_map *map;
+	uint32_t key = 1, published = 9;
+	CHECK_EQ(pf_map_create(&def, NULL, 1, "progs", 1, &map, NULL), PF_OK);
+	struct target targets[3] = {{.map = map}, {.map = map}, {.map = map, .answer = PF_ENOMEM}};
+	struct pf_subscriber subscribers[3] = {{.target = NULL}, {.target = &targets[1]}, {.target = &targets[2]}};
+	pf_ref_init(&program, count_destroyed);
+	for (int i = 0; i < 3; i++) {
+		subscribers[i].changed = changed;
+		pf_ref_init(&subscribers[i].ref, count_destroyed);
+		pthread_mutex_init(&subscribers[i].lock, NULL);
+		CHECK_EQ(pf_map_subscribe(map, &subscribers[i]), PF_OK);
+	}
+	CHECK_EQ(pf_map_bind(map, &key, &program, PF_MAP_ANY, &published, NULL), PF_ENOMEM);
+	CHECK_EQ(published, 0);
+	CHECK_EQ(targets[1].calls, 2);
+	CHECK_EQ(targets[1].seen, 0);
+	CHECK_EQ(targets[2].calls, 1);
+	CHECK(!pf_map_bound(map, &key));
+	pf_map_put(map);
+	for (int i = 0; i < 3; i++)
+		pthread_mutex_destroy(&subscribers[i].lock);
+}
+
 int main(void)
 {
+	test_taken_back();
 	test_prog_array();
 	test_inner_maps();
 	test_hash_of_maps();

@@ -511,6 +511,27 @@ static void test_test_run(void)
 	pf_prog_put(prog);
 }
 
+static void test_test_run_cpu(void)
+{
+	uint8_t packet[20] = { 0 };
+	struct pf_map *map = map_of(PF_MAP_PERCPU_ARRAY, 1, NULL); /* for one CPU */
+	const struct pf_insn insns[] = {
+		ST_W(10, -4, 0), MOV_REG(2, 10), ADD_IMM(2, -4), LD_MAP(1, 7), CALL(1), INSN(0x15, 0, 0, 1, 0), MOV_IMM(0, 1), EXIT(),
+	};
+	const struct pf_prog_map maps[] = { { 7, map } };
+	struct pf_prog *prog = prog_of(insns, COUNT(insns), maps, 1, 0);
+	struct pf_test_run run = { .data = packet, .len = sizeof(packet), .engine = PF_ENGINE_JIT, .cpu = 1 };
+	struct pf_diag diag;
+	CHECK_EQ(pf_prog_test_run(prog, &run, &diag), PF_EINVAL);
+	CHECK_EQ(diag.code, PF_DIAG_RUN_CPU);
+	CHECK(diag.found == 1 && diag.expected == 1);
+	run.cpu = 0;
+	CHECK_EQ(pf_prog_test_run(prog, &run, &diag), PF_OK);
+	CHECK_EQ(run.retval, 1);
+	end_run(&run, prog);
+	pf_map_put(map);
+}
+
 static void test_test_run_more(void)
 {
 	uint8_t packet[5000] = { 9 };
@@ -653,6 +674,7 @@ int main(void)
 	test_tiny_packets();
 	test_worker_refusals();
 	test_test_run();
+	test_test_run_cpu();
 	test_test_run_more();
 	test_trace();
 	show_cost();
