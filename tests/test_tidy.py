@@ -58,6 +58,7 @@ PY_RANK = {
 LARGE = {
     "csrc/tables/insn.def": "one row an instruction",
     "csrc/tables/helper.def": "one row a helper",
+    "csrc/helper/exec.h": "everything that a running program stands on, with its invariants",
     "csrc/map/map_impl.h": "word copies and locks that every family inlines",
     "csrc/vm/loop.h": "the interpreter's loop, one source for two builds",
     "tests/kernel.py": "the ctypes layouts of one system call",
