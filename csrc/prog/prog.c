@@ -1,8 +1,6 @@
 /* prog.c - making a program: what must hold before any form of its code is built. */
 #include "prog.h"
 
-#include "registers.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,8 +137,6 @@ enum pf_err pf_prog_create(const struct pf_prog_def *def, struct pf_prog **out, 
 	if (!prog)
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_NONE, 0, 0, 0, 0, NULL);
 	err = check_insns(prog, diag);
-	if (!err)
-		err = pf_prog_check_registers(prog, diag);
 	if (err) {
 		pf_prog_put(prog);
 		return err;

@@ -1,0 +1,105 @@
+/* state.h - what the verifier knows on one path.
+ *
+ * Terms
+ *   reg      struct pf_vreg: the abstract value of a register or of a spilled register
+ *   slot     8 aligned bytes of a stack frame; slot i covers r10 - 8 * (i + 1) .. r10 - 8 * i
+ *   frame    registers and stack of one function activation
+ *   node     provenance of a scalar (precision.h)
+ *
+ * Invariants
+ *   Q1 The concrete value of a pointer is base + off + x for an x in gamma(s), where base is the start of what it points
+ *      into. For stack pointers the base is r10 of `frame`.
+ *   Q2 A packet pointer with `range` n: its base + x, and the n bytes behind it, lie within the packet (x as in Q1).
+ *      Pointers with equal kind and id have the same x.
+ *   Q3 Scalars with equal id other than 0 have values that differ by the difference of their `off`.
+ *   Q4 Stack bytes that are neither SPILL nor ZERO hold anything: uninitialised stack may be read (Linux with
+ *      CAP_PERFMON), and holds no pointer that can be used.
+ *   Q5 SPILL bytes are the first n of a slot, n is 8 for pointers; they hold the low n bytes of slot->reg.
+ */
+#ifndef PF_VERIFIER_STATE_H
+#define PF_VERIFIER_STATE_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "verifier.h"
+
+#define PF_V_FRAMES 8u
+#define PF_V_SLOTS 64u
+#define PF_V_REGS 11u
+#define PF_V_NO_MAP UINT16_MAX
+#define PF_V_MAX_OFF (1 << 29)     /* Linux: BPF_MAX_VAR_OFF */
+#define PF_V_PACKET_MAX 0xffff     /* Linux: MAX_PACKET_OFF */
+
+enum pf_vkind {
+	PF_V_NONE, /* never written, or dead */
+	PF_V_SCALAR,
+	PF_V_CTX,
+	PF_V_PACKET,
+	PF_V_META,
+	PF_V_END,
+	PF_V_STACK,
+	PF_V_MAP,   /* a map itself */
+	PF_V_VALUE, /* into a map's value */
+	PF_V_KEY,   /* into a map's key, within a callback */
+	PF_V_FUNC,
+	PF_V_MEM,   /* memory of a size known from a global function's signature */
+	PF_V_KINDS
+};
+
+enum pf_vedge { PF_V_INSIDE, PF_V_AT_END, PF_V_BEYOND_END };
+
+struct pf_vreg {
+	struct pf_scalar s;
+	uint32_t node;     /* scalars: of the value; PACKET, META: of range, 0 when it is there on every path */
+	uint32_t id;
+	int32_t off;       /* pointers: fixed distance; scalars with an id: distance from the others */
+	uint32_t size;     /* KEY, MEM: bytes; FUNC: subprogram; SCALAR: 0, or 1 + instruction whose call made a packet pointer it */
+	uint16_t map;      /* MAP, VALUE, KEY: place in input->maps */
+	uint16_t range;    /* PACKET, META */
+	uint8_t kind;      /* enum pf_vkind */
+	uint8_t null;      /* MAP, VALUE, MEM: may be 0 */
+	uint8_t frame;     /* STACK */
+	uint8_t inner : 1; /* MAP, VALUE, KEY: of the inner map of `map` */
+	uint8_t length : 1; /* SCALAR: r2 of program type memory, plus off */
+	uint8_t edge : 2;  /* PACKET, META: enum pf_vedge, known from a comparison with the end */
+};
+
+enum pf_vbyte { PF_V_MISC, PF_V_ZERO, PF_V_SPILL };
+
+struct pf_vslot {
+	struct pf_vreg reg;
+	uint8_t byte[8];
+};
+
+enum pf_vcallback { PF_V_CALL, PF_V_LOOP, PF_V_EACH };
+
+struct pf_vframe {
+	uint32_t call_at;  /* call instruction in the frame below; 0 in the first */
+	uint32_t subprog;
+	uint32_t rounds;   /* callbacks this frame's current call instruction has made */
+	uint8_t callback;  /* enum pf_vcallback: how this frame was entered */
+	uint32_t slots;    /* slots from here on were never written */
+	struct pf_vreg regs[PF_V_REGS];
+	struct pf_vslot stack[PF_V_SLOTS];
+};
+
+/* The bpf_spin_lock that is held (lock.h). */
+struct pf_vlock {
+	uint32_t id; /* of the value; 0 for the only element of an array that is named by its address */
+	uint32_t taken_at;
+	uint16_t map;
+	uint8_t inner, held;
+};
+
+struct pf_vstate {
+	uint32_t at;         /* instruction to process next */
+	uint32_t depth;      /* index of the running frame */
+	uint32_t checkpoint; /* last saved state on the path */
+	uint32_t path;       /* last decision */
+	uint32_t jumps, steps; /* since that checkpoint */
+	struct pf_vlock lock;
+	struct pf_vframe frames[PF_V_FRAMES];
+};
+
+#endif
