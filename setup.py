@@ -40,6 +40,10 @@ if SANITIZE:
 LINK_FLAGS = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
 
 
+# A changed struct means every module over it anew.
+HEADERS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.[hd]*"))
+
+
 class BuildCore(build_ext):
     """build_ext that first makes the core library and puts it beside the extension modules."""
 
@@ -68,9 +72,9 @@ class BuildCore(build_ext):
         super().build_extensions()
 
     def compile_one(self, source: str) -> str:
-        return self.compiler.compile(
-            [source], output_dir=self.build_temp, extra_postargs=C_FLAGS
-        )[0]
+        return self.compiler.compile([source], output_dir=self.build_temp, extra_postargs=C_FLAGS)[
+            0
+        ]
 
     def get_outputs(self) -> list[str]:
         return [*super().get_outputs(), str(self.library_path())]
@@ -82,6 +86,7 @@ def extension(path: Path) -> Extension:
         name,
         [str(path.relative_to(ROOT))],
         include_dirs=["csrc"],
+        depends=HEADERS,
         libraries=["pktfilter"],
         runtime_library_dirs=["$ORIGIN"],
         extra_compile_args=[

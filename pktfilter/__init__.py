@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import vm
+    from .diagnostics import Diagnostic
     from .errors import (
         AssemblerError,
         CaptureError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .handles.loader import Object, load
     from .handles.maps import BPF_ANY, BPF_EXIST, BPF_NOEXIST, Map, MapKeyError
     from .handles.program import XDP, Program, TestRun
+    from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
     from .session import Batch, Replay, ReplayResult, batches, replay
 
@@ -60,7 +62,9 @@ _WHERE = {
     **dict.fromkeys(("Datapath", "Hook", "HookStats", "Link", "Update"), ".handles.hooks"),
     **dict.fromkeys(("Object", "load"), ".handles.loader"),
     **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_NOEXIST", "Map", "MapKeyError"), ".handles.maps"),
+    "Diagnostic": ".diagnostics",
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
+    **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
     **dict.fromkeys(("MapSpec", "ObjectSpec", "ProgramSpec"), ".objects"),
     **dict.fromkeys(("Batch", "Replay", "ReplayResult", "batches", "replay"), ".session"),
 }
@@ -74,6 +78,7 @@ __all__ = [
     "Batch",
     "CaptureError",
     "Datapath",
+    "Diagnostic",
     "ExecutionFault",
     "GraceTimeout",
     "Hook",
@@ -101,11 +106,13 @@ __all__ = [
     "StaleProgram",
     "TestRun",
     "Update",
+    "Verification",
     "VerifierError",
     "WouldDeadlock",
     "batches",
     "load",
     "replay",
+    "verify",
     "vm",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._core.prog import execute as _execute
-from .handles.program import Program, resolve_engine
+from .handles.program import CHECKED, Program, resolve_engine
 
 DEFAULT_BUDGET = 0  # the core's own: PF_EXEC_BUDGET instructions
 
@@ -19,9 +19,13 @@ def execute(
     """Runs bytecode with r1 = address of `memory`, r2 = its length; returns the 64-bit r0.
 
     A bytearray is changed in place. "checked": every access and helper argument is checked at run
-    time (`ExecutionFault`), an endless program ends at `budget` instructions. Illegal bytecode
-    (RFC 9669) is a `ProgramError`.
+    time (`ExecutionFault`), an endless program ends at `budget` instructions. "interp": verified
+    first, for a region of exactly this length (`VerifierError`), then run without checks. Illegal
+    bytecode (RFC 9669) is a `ProgramError`.
     """
-    program = Program(bytes(insns), type="memory", name="memory")
+    verify = resolve_engine(engine) != CHECKED
+    program = Program(
+        bytes(insns), type="memory", name="memory", verify=verify, memory_size=len(memory)
+    )
     buffer = memory if isinstance(memory, bytearray) else bytearray(memory)
     return int(_execute(program._ref, buffer, resolve_engine(engine), budget, seed))

@@ -149,4 +149,15 @@ CLOCK = assembly("clock", "call bpf_ktime_get_ns#5\nexit\n")
 #: Reads 8 bytes beyond data_end of every packet.
 OUT_OF_BOUNDS = assembly("oob", "r2 = *(u32 *)(r1 +4)\nr3 = *(u64 *)(r2 +0)\nr0 = 2\nexit\n")
 #: Returns the action in the packet's first byte, unknown ones too.
-FIRST_BYTE = assembly("first", "r2 = *(u32 *)(r1 +0)\nr0 = *(u8 *)(r2 +0)\nexit\n")
+FIRST_BYTE = assembly(
+    "first",
+    "r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr4 = r2\nr4 += 1\nr0 = 0\n"
+    "if r4 > r3 goto out\nr0 = *(u8 *)(r2 +0)\nout:\nexit\n",
+)
+
+
+def program(tmp_path: Path, text: str, name: str = "p.s") -> Path:
+    """An assembly file with this text."""
+    path = tmp_path / name
+    path.write_text(text)
+    return path

@@ -30,17 +30,12 @@ from commandline import (
     check,
     finish,
     pcap,
+    program,
     run,
     start,
 )  # fmt: skip
 
 VLAN = EXAMPLES / "vlan.o"
-
-
-def program(tmp_path: Path, text: str, name: str = "p.s") -> Path:
-    path = tmp_path / name
-    path.write_text(text)
-    return path
 
 
 # Usage
@@ -123,13 +118,21 @@ def test_assembly_errors_name_the_line(tmp_path: Path) -> None:
     assert "not UTF-8" in run("replay", path, DEMO, code=1).error
 
 
-@pytest.mark.parametrize("engine", ["interp", "jit"])
-def test_engines_that_need_a_verified_program(engine: str) -> None:
-    error = run("replay", PASS, DEMO, "--engine", engine, code=1).error
-    assert f"engine '{engine}'" in error and "checked" in error
-    assert run("replay", PASS, DEMO, "--engine", "checked", "--json").json["engine_packets"] == {
-        "checked": 2000, "interp": 0, "jit": 0,
-    }  # fmt: skip
+def test_engines(tmp_path: Path) -> None:
+    """Verified programs run without checks unless asked; there is no compiled tier yet."""
+    for engine, ran in (("auto", "interp"), ("interp", "interp"), ("checked", "checked")):
+        result = run("replay", PASS, DEMO, "--engine", engine, "--json").json
+        assert result["engine_packets"] == {"checked": 0, "interp": 0, "jit": 0} | {ran: 2000}
+    assert "no compiled tier" in run("replay", PASS, DEMO, "--engine", "jit", code=1).error
+    path = program(tmp_path, OUT_OF_BOUNDS)
+    error = run("replay", path, DEMO, "--unverified", "--engine", "interp", code=1).error
+    assert "verified programs only" in error
+
+
+def test_a_refused_program_is_explained(tmp_path: Path) -> None:
+    error = run("replay", program(tmp_path, OUT_OF_BOUNDS), DEMO, code=1).error
+    assert "r3 = *(u64 *)(r2 +0)" in error
+    assert "p.s: program 'oob', instruction 1: " in error.splitlines()[-1]
 
 
 # What it prints
@@ -147,10 +150,10 @@ def test_the_summary() -> None:
 
 def test_faults_are_counted_and_told(tmp_path: Path) -> None:
     path = program(tmp_path, OUT_OF_BOUNDS)
-    text = run("replay", path, DEMO).text
+    text = run("replay", path, DEMO, "--unverified").text
     assert "2,000 runs were stopped" in text and "ABORTED" in text
     assert "packet 0: program 'oob': instruction 1: load of 8 bytes" in text
-    result = run("replay", path, DEMO, "--json").json
+    result = run("replay", path, DEMO, "--unverified", "--json").json
     assert result["faults"] == result["actions"]["aborted"] == 2000
     assert "instruction 1" in result["first_fault"]
 

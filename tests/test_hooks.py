@@ -176,8 +176,8 @@ def test_a_circle_of_program_and_prog_array_is_freed() -> None:
     """A program that tail-calls through an array in which it stands itself."""
     array = pf.Map(pf.MapSpec("prog_array", 4, 4, 2))
     code = bytes.fromhex(
-        "b700000002000000" "1812000007000000" "0000000000000000"
-        "b703000000000000" "850000000c000000" "9500000000000000"
+        "1812000007000000" "0000000000000000" "b703000000000000" "850000000c000000"
+        "b700000002000000" "9500000000000000"
     )  # fmt: skip
     program = pf.Program.from_bytes(code, maps={7: array})
     array[0] = program

@@ -222,6 +222,7 @@ def test_every_diagnostic_becomes_one_sentence() -> None:
         "ISA": ProgramError,
         "PROG": ProgramError,
         "VM": errors.ExecutionFault,
+        "VER": errors.VerifierError,
         "MAP": errors.MapError,
         "IO": (errors.CaptureError, errors.OutputError),
         "HOOK": errors.LinkError,

@@ -72,7 +72,7 @@ def test_metadata_and_context() -> None:
         ({"packet": bytes(60), "meta": bytes(220)}, "220 bytes"),
         ({"packet": bytes(60), "repeat": 0}, "repeat"),
         ({"packet": bytes(60), "engine": "fast"}, "engine"),
-        ({"packet": bytes(60), "engine": "jit"}, "verified"),
+        ({"packet": bytes(60), "engine": "jit"}, "no compiled tier"),
         ({"packet": bytes(60), "linear": "most"}, "geometry"),
     ],
 )
@@ -92,7 +92,8 @@ def test_time_seed_and_cpu_are_what_was_asked_for() -> None:
 
 
 def test_fault_names_instruction_and_place() -> None:
-    p = program("r2 = *(u32 *)(r1 +0)\nr0 = *(u64 *)(r2 +56)\nexit")
+    p = program("r2 = *(u32 *)(r1 +0)\nr0 = *(u64 *)(r2 +56)\nexit", verify=False)
+    assert p.engine == "checked"
     assert p.test_run(bytes(64)).retval == 0
     with pytest.raises(pf.ExecutionFault) as caught:
         p.test_run(bytes(60))

@@ -40,6 +40,7 @@ PY_RANK = {
     "objects": 2,
     "assembler": 2,
     "disasm": 2,
+    "diagnostics": 2,
     "handles": 3,
     "vm": 4,
     "sources": 4,
@@ -60,6 +61,10 @@ LARGE = {
     "csrc/tables/helper.def": "one row a helper",
     "csrc/helper/exec.h": "everything that a running program stands on, with its invariants",
     "csrc/map/map_impl.h": "word copies and locks that every family inlines",
+    "csrc/verifier/work.h": "saved states and working memory in one place",
+    "fuzz/campaign.h": "what the parts of the campaign share",
+    "fuzz/campaign_gen.c": "the weights of the generator in one place",
+    "csrc/verifier/lane.h": "one width of the number domain, compiled for 64, 32 and the tests' small ones",
     "csrc/vm/loop.h": "the interpreter's loop, one source for two builds",
     "tests/kernel.py": "the ctypes layouts of one system call",
 }

@@ -25,6 +25,7 @@ cdef extern from "prog/prog.h" nogil:
         pf_insn *insns
         uint8_t frags
         uint8_t verified
+        uint8_t *types
     struct pf_prog_def:
         pf_prog_type type
         const char *name
@@ -38,6 +39,10 @@ cdef extern from "prog/prog.h" nogil:
     pf_err pf_prog_create(const pf_prog_def *definition, pf_prog **prog, pf_diag *diag)
     void pf_prog_get(pf_prog *prog)
     void pf_prog_put(pf_prog *prog)
+
+
+cdef extern from "prog/registers.h" nogil:
+    pf_err pf_prog_check_registers(const pf_prog *prog, pf_diag *diag)
 
 
 cdef extern from "helper/exec.h" nogil:

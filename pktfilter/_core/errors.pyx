@@ -71,6 +71,8 @@ def exception(err, code=0, *, insn=0, offset=0, found=0, expected=0, name=""):
     if family in ("ISA", "PROG"):
         return errors.ProgramError(message.removeprefix(place) if at is not None else message,
                                    insn=at, **common)
+    if family == "VER":
+        return errors.VerifierError(message, **common)
     if family == "VM":
         return errors.ExecutionFault(message.removeprefix(place) if at is not None else message,
                                      insn=at, kind=row.name.removeprefix("VM_").lower(), **common)

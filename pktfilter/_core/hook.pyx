@@ -3,10 +3,10 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from pktfilter._core.c_hook cimport (
     pf_change, pf_datapath_add_hook, pf_datapath_create, pf_datapath_get_info, pf_datapath_info, pf_datapath_put,
-    pf_datapath_wait, pf_expect, pf_link_attach, pf_link_detach, pf_link_get_info, pf_link_info, pf_link_put,
+    pf_datapath_set_engine, pf_datapath_wait, pf_expect, pf_link_attach, pf_link_detach, pf_link_get_info, pf_link_info, pf_link_put,
     pf_link_update,
 )
-from pktfilter._core.c_prog cimport pf_prog
+from pktfilter._core.c_prog cimport pf_engine, pf_prog
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.prog cimport ProgRef
@@ -36,6 +36,15 @@ cdef class DatapathRef:
         if err:
             raise_diag(err, &diag)
         return hook
+
+    def set_engine(self, int engine):
+        """The best engine that worlds may choose; publishes where that changes one."""
+        cdef pf_diag diag
+        cdef pf_err err
+        with nogil:
+            err = pf_datapath_set_engine(self.ptr, <pf_engine>engine, &diag)
+        if err:
+            raise_diag(err, &diag)
 
     def info(self):
         cdef pf_datapath_info i

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from pktfilter._core.c_isa cimport pf_insn
 from pktfilter._core.c_map cimport pf_map, pf_ref, pf_ref_count
 from pktfilter._core.c_prog cimport (
-    PF_PROG_MEMORY, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy, pf_prog, pf_prog_create, pf_prog_def,
+    PF_PROG_MEMORY, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy, pf_prog, pf_prog_check_registers, pf_prog_create, pf_prog_def,
     pf_prog_map, pf_prog_put, pf_vm_execute, pf_vm_stage,
 )
 from pktfilter._core.c_tables cimport pf_diag, pf_err
@@ -65,11 +65,20 @@ cdef class ProgRef:
             raise_diag(err, &diag)
         return ProgRef.wrap(prog)
 
+    def check_registers(self):
+        """For a program that will not be verified: ProgramError where it reads what nothing wrote."""
+        cdef pf_diag diag
+        cdef pf_err err
+        with nogil:
+            err = pf_prog_check_registers(self.ptr, &diag)
+        if err:
+            raise_diag(err, &diag)
+
     def stage(self, int engine):
         cdef pf_diag diag
         cdef pf_err err
         with nogil:
-            err = pf_vm_stage(self.ptr, <pf_engine>engine, NULL, &diag)
+            err = pf_vm_stage(self.ptr, <pf_engine>engine, self.ptr.types, &diag)
         if err:
             raise_diag(err, &diag)
 

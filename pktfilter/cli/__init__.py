@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from ..errors import InputError, PktfilterError
+from ..errors import InputError, PktfilterError, VerifierError
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "replay": (".replay", "Run a program over captures."),
+    "verify": (".verify", "Prove a program safe, or say why not."),
     "inspect": (".objects", "Show what an object file contains."),
     "disasm": (".objects", "Show a program's instructions and source lines."),
     "asm": (".objects", "Assemble a file into an object."),
@@ -99,6 +100,10 @@ def main() -> None:
         fail("interrupted", EXIT_INTERRUPTED)
     except UsageError as error:
         fail(error, EXIT_USAGE)
+    except VerifierError as error:
+        for diagnostic in error.diagnostics:
+            click.echo(diagnostic.render() + "\n", err=True)
+        fail(error)
     except PktfilterError as error:
         fail(error)
     except BrokenPipeError:

@@ -83,9 +83,9 @@ def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
     return next(iter(spec.programs.values()))
 
 
-def load_program(text: str) -> tuple[Object, Program]:
+def load_program(text: str, *, verify: bool = True) -> tuple[Object, Program]:
     """The loaded object of PROG and the program it means."""
     spec, name = spec_of(text)
     chosen = choose(spec, name)
-    obj = load(spec)
+    obj = load(spec, verify=verify)
     return obj, obj.programs[chosen.name]

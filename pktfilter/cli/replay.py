@@ -102,6 +102,11 @@ def _swap_option(text: str) -> tuple[int, str]:
     help="Linear bytes a program sees: at most 3520 as in Linux, or all.",
 )
 @click.option(
+    "--unverified",
+    is_flag=True,
+    help="Do not verify: run programs that cannot be proved safe, with every access checked.",
+)
+@click.option(
     "--as-ethernet",
     is_flag=True,
     help="Put an Ethernet header before raw IP, null and SLL packets.",
@@ -120,6 +125,7 @@ def replay_command(
     swaps: tuple[str, ...],
     linear: str,
     as_ethernet: bool,
+    unverified: bool,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
     if write is None and (which or comment):
@@ -134,7 +140,7 @@ def replay_command(
 
     def program(text: str) -> Program:
         if text not in loaded:
-            loaded[text] = load_program(text)[1]
+            loaded[text] = load_program(text, verify=not unverified)[1]
         return loaded[text]
 
     hook = Hook("ingress")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.hook import NO_TIMEOUT, DatapathRef, LinkRef
@@ -10,7 +11,7 @@ from ..errors import (
     InputError,
     LinkError,
 )
-from .program import XDP, Program, program_handle
+from .program import XDP, Program, program_handle, resolve_engine
 
 if TYPE_CHECKING:
     from .._core.run import Worker
@@ -46,6 +47,28 @@ class Datapath:
             self.hooks[name] = Hook(name, self)
         return self.hooks[name]
 
+    @contextmanager
+    def engine(self, engine: str) -> Iterator[None]:
+        """Runs programs on this engine meanwhile; "auto" is the best that each has."""
+        number = resolve_engine(engine)
+        if engine not in ("auto", "checked"):
+            self._need_verified(engine)
+        self._ref.set_engine(number)
+        try:
+            yield
+        finally:
+            self._ref.set_engine(resolve_engine("auto"))
+
+    def _need_verified(self, engine: str) -> None:
+        for hook in self.hooks.values():
+            for link in hook.links:
+                if link.program is not None and link.program.engine == "checked":
+                    raise InputError(
+                        f"engine '{engine}' runs verified programs only",
+                        found=f"program '{link.program.name}' unverified",
+                        hint="use engine 'auto' or 'checked'",
+                    )
+
     @property
     def generation(self) -> int:
         """Number of the last user-visible change."""
@@ -68,6 +91,7 @@ class Hook:
     def __init__(self, name: str = "ingress", datapath: Datapath | None = None) -> None:
         self.name = name
         self.datapath = Datapath() if datapath is None else datapath
+        self.datapath.hooks.setdefault(name, self)
         self.index = int(self.datapath._ref.add_hook())
         self._links: dict[int, Link] = {}
         self._workers: set[Worker] = set()  # running now

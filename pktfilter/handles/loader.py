@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import InputError, ObjectError
+from ..errors import InputError, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
 from .maps import Map
 from .program import Program
@@ -45,11 +45,14 @@ def load(
     *,
     max_entries: Mapping[str, int] | None = None,
     cpus: int | None = None,
+    verify: bool = True,
 ) -> Object:
     """Loads an object file (or an edited spec): creates its maps, then its programs.
 
     `max_entries` sets the sizes of maps by name; `cpus` is the number of values per key of per-CPU
-    maps (default: the machine's CPUs). Raises `ObjectError` naming section, symbol and instruction.
+    maps (default: the machine's CPUs). Raises `ObjectError` naming section, symbol and instruction,
+    and `VerifierError` with the diagnostics where a program cannot be proved safe; with
+    `verify=False` programs stay unverified, and only the checked interpreter runs them.
     """
     spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
     for name, entries in (max_entries or {}).items():
@@ -75,7 +78,11 @@ def load(
                 maps=used,
                 frags=program.frags,
                 spec=program,
+                verify=verify,
             )
+        except VerifierError as error:
+            error.file = spec.path
+            raise
         except InputError as error:
             raise ObjectError(
                 f"program '{name}' cannot be loaded: {error}", file=spec.path

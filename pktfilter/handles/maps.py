@@ -59,8 +59,8 @@ class Map:
         inner = spec.inner
         self._open(
             MapRef.create(
-                _definition(spec),
-                None if inner is None else _definition(inner),
+                definition(spec),
+                None if inner is None else definition(inner),
                 default_cpus() if cpus is None else cpus,
                 name or spec.name,
                 next(_ids),
@@ -318,7 +318,8 @@ def _show(key: Scalar) -> str:
     return str(key) if isinstance(key, int) else bytes(key).hex()
 
 
-def _definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
+def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
+    """A spec as the core takes it."""
     row = map_type_by_name(spec.type)
     assert row is not None
     return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)

@@ -15,10 +15,11 @@ from .._core.run import test_run as _test_run
 from ..errors import InputError, ProgramError
 from ..objects import ProgramSpec
 from .maps import Map
+from .verification import Verification, admit
 
 #: Engines by the number the core gives them.
 ENGINES = ("checked", "interp", "jit")
-CHECKED = 0
+CHECKED, INTERP = 0, 1
 #: Linear bytes of a packet that a program sees, as in Linux (`linear="kernel"`), or all of it.
 LINEAR = {"kernel": 3520, "full": 0xFFFFFFFF}
 
@@ -59,15 +60,14 @@ class TestRun:
 
 
 def resolve_engine(engine: str) -> int:
-    """Number of the engine to run with; `auto` is the best one available to the program."""
+    """Number of the best engine that may run; `auto` leaves the choice to each program."""
     if engine not in ("auto", *ENGINES):
         raise InputError("no such engine", found=engine, expected="auto, checked, interp or jit")
-    if engine in ("interp", "jit"):
+    if engine == "jit":
         raise InputError(
-            f"engine '{engine}' runs verified programs only, and this version has no verifier yet",
-            hint="use engine 'auto' or 'checked'",
+            "this version has no compiled tier", hint="use engine 'auto', 'interp' or 'checked'"
         )
-    return CHECKED
+    return CHECKED if engine == "checked" else INTERP
 
 
 class Program:
@@ -82,6 +82,8 @@ class Program:
         maps: Mapping[int, Map] | None = None,
         frags: bool = False,
         spec: ProgramSpec | None = None,
+        verify: bool = True,
+        memory_size: int | None = None,
     ) -> None:
         if type not in ("xdp", "memory"):
             raise InputError("no such program type", found=type, expected="xdp or memory")
@@ -105,7 +107,15 @@ class Program:
             frags,
             program_tag(insns),
         )
+        if not verify:
+            self._ref.check_registers()
+        #: The verifier's verdict; None when it was not asked for.
+        self.verification: Verification | None = (
+            admit(self._ref, spec, memory_size=memory_size) if verify else None
+        )
         self._ref.stage(CHECKED)
+        if verify:
+            self._ref.stage(INTERP)
         self._tag = program_tag(insns).hex()
         _handles[self._ref.id] = self
 
@@ -118,12 +128,15 @@ class Program:
         maps: Mapping[int, Map] | None = None,
         *,
         frags: bool = False,
+        verify: bool = True,
     ) -> Program:
         """A program from bytecode; ld_imm64 with src 1 or 2 carries a key of `maps` in imm.
 
-        Raises `ProgramError` where the bytecode is not legal (RFC 9669) or not supported.
+        Raises `ProgramError` where the bytecode is not legal (RFC 9669) or not supported,
+        `VerifierError` where it cannot be proved safe. `verify=False` makes an unverified program,
+        which only the checked interpreter runs.
         """
-        return cls(insns, type=type, name=name, maps=maps, frags=frags)
+        return cls(insns, type=type, name=name, maps=maps, frags=frags, verify=verify)
 
     @property
     def name(self) -> str:
@@ -152,8 +165,8 @@ class Program:
 
     @property
     def engine(self) -> str:
-        """The engine that runs it: "checked", "interp" or "jit"."""
-        return ENGINES[CHECKED]
+        """The best engine that runs it: "interp" for verified programs, else "checked"."""
+        return ENGINES[INTERP if self._ref.verified else CHECKED]
 
     def __repr__(self) -> str:
         return f"<Program {self.name or '(unnamed)'} id={self.id} {self.type} {len(self.insns) // 8} insns>"
@@ -247,6 +260,7 @@ def program_handle(ref: ProgRef) -> Program:
         handle._ref = ref
         handle.maps = {}
         handle.spec = None
+        handle.verification = None
         handle._tag = program_tag(bytes(ref.insns)).hex()
         _handles[ref.id] = handle
     return handle

@@ -21,6 +21,7 @@ from .elf import (
     Section,
     reloc_name,
 )
+from .functions import global_functions
 from .insns import (
     CALL_LOCAL,
     INSN_SIZE,
@@ -104,6 +105,7 @@ class Linker:
         program.insns = bytes(code)
         program.map_refs = {fd: self.names[fd] for fd in sorted(refs)}
         program.helpers = sorted({number for _, number in helper_calls(code)})
+        program.globals = global_functions(program.functions, self.btf)
         return program
 
     def relocs_of(self, section: Section) -> dict[int, Reloc]:

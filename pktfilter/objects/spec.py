@@ -20,6 +20,7 @@ from .kinds import MAP_IN_MAP, helper_by_number, map_type_by_name
 
 if TYPE_CHECKING:
     from .btf import Btf
+    from .functions import GlobalFunction
 
 # Larger files are refused unread; real objects are far below 1 MiB.
 FILE_LIMIT = 64 << 20
@@ -163,6 +164,7 @@ class ProgramSpec:
     lines: list[LineInfo] = field(default_factory=list)
     helpers: list[int] = field(default_factory=list)
     core_relos: list[CoreRelo] = field(default_factory=list)
+    globals: list[GlobalFunction] = field(default_factory=list)
 
     @property
     def insn_count(self) -> int:

@@ -65,18 +65,21 @@ def batches(
         linear_limit=LINEAR[linear],
         name="batches-0",
     )
-    return _batches(names, hook, worker, batch, as_ethernet)
+    return _batches(names, hook, worker, batch, as_ethernet, engine)
 
 
 def _batches(
-    names: list[str], hook: Hook, worker: Worker, size: int, as_ethernet: bool
+    names: list[str], hook: Hook, worker: Worker, size: int, as_ethernet: bool, engine: str
 ) -> Iterator[Batch]:
     import numpy as np
 
     hook._enter(worker)
     try:
         for name in names:
-            with Source(name, as_ethernet=as_ethernet) as source:
+            with (
+                hook.datapath.engine(engine),
+                Source(name, as_ethernet=as_ethernet) as source,
+            ):
                 while True:
                     actions, retvals = np.empty(size, np.uint8), np.empty(size, np.uint32)
                     lengths, stamps = np.empty(size, np.uint32), np.empty(size, np.int64)

@@ -47,6 +47,13 @@ class Replay:
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
         resolve_engine(engine)
+        self._engine = engine
+        running = [link.program for link in hook.links] + [program for _, _, program in swaps]
+        verify_us = sum(
+            program.verification.elapsed_us
+            for program in {p.id: p for p in running if p is not None}.values()
+            if program.verification is not None
+        )
         for first_packet, _, _ in swaps:
             if not 0 <= first_packet < _NO_SWAP:
                 raise InputError(
@@ -60,7 +67,9 @@ class Replay:
         self._as_ethernet = as_ethernet
         self._on_progress, self._on_trace = on_progress, on_trace
         self._stopped = False
-        self._result = ReplayResult(workers=workers, batch=batch, seed=seed)
+        self._result = ReplayResult(
+            workers=workers, batch=batch, seed=seed, verify_s=verify_us / 1e6
+        )
         self._worker = Worker(
             hook.datapath._ref,
             hook.index,
@@ -87,6 +96,7 @@ class Replay:
         first_iface = None
         try:
             with ExitStack() as stack:
+                stack.enter_context(self.hook.datapath.engine(self._engine))
                 sink = None
                 if self._write is not None:
                     sink = stack.enter_context(
