@@ -1,6 +1,7 @@
 /* test_vm_ops.c - arithmetic and jumps of the interpreter against formulas of another style, over boundary values, and
  * random straight programs against a model (which also covers the fused handlers). Given the file that vectors.py
  * writes, it runs the conformance vectors too. */
+#include "prog/registers.h"
 #include "vm_fixture.h"
 
 typedef unsigned __int128 u128;
@@ -258,11 +259,15 @@ static void run_vector(const char *name, const char *expect, uint64_t result, co
 	CHECK(insns != NULL);
 	memcpy(insns, code, len);
 	def.insns = insns;
-	const enum pf_err err = len % 8 ? PF_EINVAL : pf_prog_create(&def, &prog, NULL);
+	enum pf_err err = len % 8 ? PF_EINVAL : pf_prog_create(&def, &prog, NULL);
+	if (!err)
+		err = pf_prog_check_registers(prog, NULL); /* as for every program that is not verified */
 	if (!strcmp(expect, "refuse")) {
 		if (!err)
 			fprintf(stderr, "accepted: %s\n", name);
 		CHECK(err != PF_OK);
+		if (prog)
+			pf_prog_put(prog);
 	} else {
 		if (err)
 			fprintf(stderr, "refused: %s\n", name);
