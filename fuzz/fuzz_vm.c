@@ -28,6 +28,7 @@
 #define BUDGET 20000u
 #define CPUS 2u
 #define PACKETS 3u
+#define CTX_LOADS 2u /* the first instructions of a program: loads of data and data_end */
 #define CTX_R6 6 /* the registers that the prologue fills in */
 #define DATA_R7 7
 #define VALUE_R9 9
@@ -255,7 +256,8 @@ static void move(struct code *c, struct bytes *b)
 		add(c, I(0x63 | size, pointer, choice >> 5 & 3, off, 0));
 }
 
-/* Jumps, calls and callbacks get targets inside the program. */
+/* Jumps, calls and callbacks get targets inside the program. In a plain one none is a load of ctx fields (the first two):
+ * an instruction has one type in a verified program, and there r1 may hold another pointer by then. */
 static void aim(struct code *c, uint32_t first)
 {
 	for (uint32_t at = first; at < c->count; at++) {
@@ -269,6 +271,8 @@ static void aim(struct code *c, uint32_t first)
 			continue;
 		uint32_t target = ((uint32_t)(far ? insn->imm : insn->off) + at + 1) % c->count;
 		target -= c->second[target];
+		if (c->plain && target < CTX_LOADS)
+			target = CTX_LOADS;
 		if (far)
 			insn->imm = (int32_t)(target - at - 1);
 		else

@@ -19,9 +19,10 @@
 /* A saved state that misses this much more often than it hits is dropped. */
 #define MISSES 16
 #define FORCED_MISSES 64
-/* States in progress, newest first, that the current one is compared with. An endless loop that takes longer to come
- * round than this many saved states runs into the budget instead. */
+/* States in progress that are looked at, newest first. The current state is compared with the first few of them, and with
+ * one at each power of two behind: an endless loop that takes longer to come round runs into the budget instead. */
 #define ANCESTORS 64
+#define NEAR_ANCESTORS 8
 
 static bool decide_path(struct pf_verifier *v, uint32_t insn, bool taken)
 {
@@ -165,7 +166,7 @@ static enum pf_err save(struct pf_verifier *v, uint32_t i)
 
 enum visit { VISIT_GO_ON, VISIT_COVERED, VISIT_REFUSED };
 
-static enum visit compare_in_progress(struct pf_verifier *v, uint32_t i, uint32_t s)
+static enum visit compare_in_progress(struct pf_verifier *v, uint32_t i, uint32_t s, uint32_t ancestors)
 {
 	const struct pf_packed *old = v->saved[s].state;
 
@@ -176,6 +177,8 @@ static enum visit compare_in_progress(struct pf_verifier *v, uint32_t i, uint32_
 		set_open(v, s);
 		return VISIT_COVERED;
 	}
+	if (ancestors >= NEAR_ANCESTORS && (ancestors & (ancestors - 1)))
+		return VISIT_GO_ON;
 	if (!pf_prune_covers(v, old, PF_COVER_SAME))
 		return VISIT_GO_ON;
 	pf_v_help(v, "make every round change something that decides when the loop ends: a counter with a constant bound");
@@ -214,7 +217,7 @@ static enum visit visit(struct pf_verifier *v, uint32_t i)
 	for (uint32_t *link = &v->at[i].states; *link && ancestors < ANCESTORS;) {
 		const uint32_t s = *link;
 		const bool in_progress = v->saved[s].branches != 0;
-		const enum visit found = in_progress ? compare_in_progress(v, i, s) : compare_complete(v, s);
+		const enum visit found = in_progress ? compare_in_progress(v, i, s, ancestors) : compare_complete(v, s);
 		if (found != VISIT_GO_ON)
 			return found;
 		ancestors += in_progress;

@@ -14,26 +14,6 @@
 
 #include "state.h"
 
-/* A state packed: live registers and slots that hold something, nothing else. */
-struct pf_packed {
-	uint32_t at, depth, checkpoint, path;
-	uint32_t size; /* bytes, this header included */
-	uint32_t pending; /* boolean: stands at a conditional jump that is to be taken */
-	struct pf_vlock lock;
-	_Alignas(8) uint8_t data[];
-};
-struct pf_packed_frame {
-	uint32_t call_at, subprog, rounds;
-	uint8_t callback;
-	uint8_t slots; /* packed ones */
-	uint16_t regs; /* set of registers */
-};
-struct pf_packed_slot {
-	struct pf_vreg reg; /* kind NONE when only bytes are known */
-	uint8_t byte[8];
-	uint32_t index, zero;
-};
-
 struct pf_saved {
 	struct pf_packed *state; /* NULL: freed */
 	uint32_t parent;
