@@ -79,7 +79,7 @@ class Diagnostic:
         if self.source is not None:
             lines += _excerpt(self.source, paint)
         if self.registers:
-            lines.append(paint("note", "  = known: "))
+            lines.append(paint("note", "  = known:"))
             lines += [f"      {name} = {text}" for name, text in self.registers.items()]
         if self.path:
             lines.append(paint("note", "  = path:"))

@@ -38,8 +38,13 @@ static enum pf_err check_sized(struct pf_verifier *v, const struct pf_vreg *r, c
 		return unbounded(v, r, a, (int64_t)limit - off - a->size, (int64_t)limit);
 	if ((uint64_t)(off + (int64_t)r->s.umax) + PF_PLANTED(31, 1, a->size) > limit) {
 		const int64_t end = off + (int64_t)r->s.umax + a->size;
-		pf_v_help(v, "the %s has %llu bytes; this access can reach byte %lld", pf_v_kind_text(r),
-			  (unsigned long long)limit, (long long)end);
+		const int64_t most = (int64_t)limit - off - a->size;
+		if (r->s.umin != r->s.umax && most >= 0)
+			pf_v_help(v, "the byte offset added to r%u may be %llu, at most %lld is in bounds: check it before (`if (offset > "
+				  "%lld) return ...`), or mask it", a->regno, (unsigned long long)r->s.umax, (long long)most,
+				  (long long)most);
+		else
+			pf_v_help(v, "access bytes 0 to %lld only, or make the memory larger", (long long)limit - 1);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_OUTSIDE, end, (int64_t)limit, pf_v_kind_text(r));
 	}
 	return PF_OK;
