@@ -106,6 +106,14 @@ def test_source_lines_of_a_refused_object() -> None:
     assert seen >= 10
 
 
+def test_every_refusal_says_what_to_do() -> None:
+    speechless = set()
+    for entry in entries():
+        result = pf.verify(entry.insns, type=entry.type, maps=entry.maps)
+        speechless |= {found.code for found in result.diagnostics if not found.help}
+    assert not speechless
+
+
 def test_command_line(tmp_path: Path) -> None:
     assert "ok" in run("verify", EXAMPLES / "portfw.o").text
     assert run("verify", EXAMPLES / "tailcall.o").text.count(": ok: ") == 6

@@ -55,11 +55,6 @@ static const struct rule {
 	[PF_MAP_CPUMAP] = {4, 4, 4, 8, CPUMAP_ENTRIES_MAX, PF_MAP_F_NUMA_NODE, PF_EINVAL},
 };
 
-const char *pf_map_type_text(enum pf_map_type type)
-{
-	return (size_t)type < TYPES && types[type].text ? types[type].text : "";
-}
-
 static int is_lru(enum pf_map_type type) { return type == PF_MAP_LRU_HASH || type == PF_MAP_LRU_PERCPU_HASH; }
 static int holds_maps(enum pf_map_type type) { return type == PF_MAP_ARRAY_OF_MAPS || type == PF_MAP_HASH_OF_MAPS; }
 static int is_device(enum pf_map_type type) { return type == PF_MAP_DEVMAP || type == PF_MAP_DEVMAP_HASH; }

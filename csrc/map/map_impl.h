@@ -26,9 +26,6 @@ extern const struct pf_map_ops pf_lpm_ops;
 extern const struct pf_map_ops pf_binding_ops;
 const struct pf_map_ops *pf_hash_ops_of(const struct pf_map_def *def); /* specialised by key size */
 
-/* The table's text for a type that can be created. */
-const char *pf_map_type_text(enum pf_map_type type);
-
 /* Does a map fit an inner map definition (Linux: type, sizes, flags; plain arrays also max_entries)? Fills in diag. */
 enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map_def *inner, struct pf_diag *diag);
 /* Is this reference a map's? */

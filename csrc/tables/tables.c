@@ -60,3 +60,15 @@ const char *pf_err_text(enum pf_err err)
 	}
 	return "unknown error";
 }
+
+const char *pf_map_type_text(enum pf_map_type type)
+{
+	switch (type) {
+#define PF_MAP_TYPE(name, number, text, family, percpu, support)                                                       \
+	case PF_MAP_##name:                                                                                            \
+		return text;
+#include "map_type.def"
+#undef PF_MAP_TYPE
+	}
+	return "";
+}

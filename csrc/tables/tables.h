@@ -88,6 +88,8 @@ enum pf_err pf_diag_set(struct pf_diag *diag, enum pf_err err, enum pf_diag_code
 const char *pf_diag_text(enum pf_diag_code code);
 const char *pf_diag_hint(enum pf_diag_code code);
 const char *pf_err_text(enum pf_err err);
+/* As map_type.def writes it; "" for a number that is none. */
+const char *pf_map_type_text(enum pf_map_type type);
 
 /* A program bug of ours, never a user's error: stops a debug build, makes a release build fail closed (the caller
  * returns its error). Use: if (PF_BUG_ON(cond)) return PF_EINVAL; */

@@ -67,8 +67,11 @@ static enum pf_err check_map(struct pf_verifier *v, struct call *c, uint32_t a)
 		return refuse_arg(v, c, a, r->null ? "a map that was checked against NULL" : "a map");
 	c->map = r;
 	const struct pf_map_def *def = pf_v_map(v, r);
-	if (!map_fits(def->type, c->info->number))
+	if (!map_fits(def->type, c->info->number)) {
+		pf_v_help(v, "bpf_%s works on other types of maps than %s: pass another map, or call the helper made for this type",
+			  c->info->name, pf_map_type_text(def->type));
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_MAP_TYPE, def->type, 0, c->info->name);
+	}
 	const bool writes = c->info->number == PF_HELPER_ID_map_update_elem ||
 			    c->info->number == PF_HELPER_ID_map_delete_elem;
 	if (writes && (def->flags & PF_MAP_F_RDONLY_PROG))

@@ -62,15 +62,13 @@ static enum pf_err find_facts(struct pf_verifier *v)
 	return err;
 }
 
-/* Of encodings pf_isa_check speaks of fields; some deserve a word on what they are for. */
+/* Of a jump out of the program pf_isa_check speaks as of any; a call deserves a word of its own. */
 static void explain_encoding(struct pf_verifier *v)
 {
 	const struct pf_insn *insn = v->out->diag.insn < v->count ? &v->insns[v->out->diag.insn] : NULL;
 
-	if (insn && insn->code == 0x85 && insn->src == 1)
+	if (insn && insn->code == 0x85 && insn->src == 1 && v->out->diag.code == PF_DIAG_ISA_JUMP_RANGE)
 		pf_v_help(v, "a call leads to the first instruction of a function of this program");
-	else if (insn && insn->code == 0x18)
-		pf_v_help(v, "a 64-bit immediate load is two slots; its source field says whether it loads a number or names a map");
 }
 
 static enum pf_err verify(struct pf_verifier *v)
