@@ -12,14 +12,17 @@ static void world_free(struct pf_rcu_head *head)
 	pf_world_destroy(world);
 }
 
-uint64_t pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, uint64_t *ns)
+void pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, struct pf_change *change)
 {
 	world->rcu.free = world_free;
 	atomic_fetch_add_explicit(&dp->worlds_live, 1, memory_order_relaxed);
 	uint64_t start = pf_clock_ns();
 	struct pf_world *old = atomic_exchange_explicit(&dp->slot, world, memory_order_acq_rel);
 	uint64_t token = pf_rcu_advance(&dp->rcu);
-	*ns = pf_clock_ns() - start;
+	change->publish_ns = pf_clock_ns() - start;
+	change->published_at = start;
+	change->revision = world->revision;
+	change->token = token;
 	dp->token = token;
 	dp->hooks = world->hooks;
 	if (old) {
@@ -27,7 +30,6 @@ uint64_t pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, uin
 		pf_rcu_retire(&dp->rcu, &old->rcu, token);
 	}
 	pf_rcu_reclaim(&dp->rcu);
-	return token;
 }
 
 /* A world with today's links: more hooks, another engine limit, or changed bindings. Under dp->lock. */
@@ -45,8 +47,8 @@ static enum pf_err republish(struct pf_datapath *dp, uint32_t hooks, enum pf_eng
 	enum pf_err err = pf_world_build(&plan, &world, diag);
 	if (err)
 		return err;
-	uint64_t ns;
-	pf_datapath_publish(dp, world, &ns);
+	struct pf_change unused;
+	pf_datapath_publish(dp, world, &unused);
 	return PF_OK;
 }
 
@@ -214,7 +216,10 @@ enum pf_err pf_datapath_wait(struct pf_datapath *dp, uint64_t token, uint64_t ti
 	enum pf_err err = pf_rcu_wait(&dp->rcu, token, timeout_ns, self, diag);
 	if (err)
 		return err;
+	uint64_t now = pf_clock_ns();
 	pthread_mutex_lock(&dp->lock);
+	for (struct pf_link *link = dp->links; link; link = link->next)
+		(void)pf_history_grace(&link->history, token, now);
 	pf_rcu_reclaim(&dp->rcu);
 	pthread_mutex_unlock(&dp->lock);
 	return PF_OK;

@@ -1,10 +1,10 @@
-/* hook.h - datapaths, hooks, links: the slot, the world it points at, and how one world replaces another.
+/* hook.h - datapaths, hooks: the slot, the world it points at, and how one world replaces another.
  *
  * Terms (design sections 1, 4, 5)
  *   slot        the datapath's atomic pointer to the current world
  *   world       immutable: for each hook its chain of programs, and every binding those programs can reach
  *   chain       programs by priority (lower first; then by link id), each with the actions on which the chain goes on
- *   link        the owner of one place in a chain
+ *   link        the owner of one place in a chain (link.h)
  *   generation  counts user-visible changes (of a link; of the datapath); revision counts worlds
  *
  * Invariants
@@ -24,8 +24,7 @@
 #ifndef PF_HOOK_H
 #define PF_HOOK_H
 
-#include "../prog/prog.h"
-#include "../rcu/rcu.h"
+#include "link.h"
 
 #define PF_CONTINUE_DEFAULT (1u << PF_XDP_PASS)
 
@@ -35,14 +34,14 @@ struct pf_chain_entry {
 	uint32_t continue_on;   /* bit per enum pf_action */
 	uint64_t link_id;
 	uint64_t generation;    /* of the link */
+	struct pf_trial *trial; /* NULL: none runs */
 };
 
 struct pf_chain {
 	uint32_t count;
+	uint32_t watched; /* an entry has a trial */
 	struct pf_chain_entry *entries;
 };
-
-struct pf_datapath;
 
 struct pf_world {
 	struct pf_rcu_head rcu;  /* first */
@@ -53,8 +52,6 @@ struct pf_world {
 	struct pf_chain *chains;
 	struct pf_bindings bindings;
 };
-
-struct pf_link; /* counted: pf_ref first; may outlive the datapath, then it is detached */
 
 PF_API enum pf_err pf_datapath_create(struct pf_datapath **dp, struct pf_diag *diag);
 PF_API void pf_datapath_get(struct pf_datapath *dp);
@@ -80,44 +77,8 @@ struct pf_datapath_info {
 };
 PF_API void pf_datapath_info(struct pf_datapath *dp, struct pf_datapath_info *info);
 
-/* What a change did. old is the program before (a reference for the caller; NULL when there was none). */
-struct pf_change {
-	uint64_t generation; /* of the link */
-	uint64_t revision;
-	uint64_t token;      /* of the grace period; 0: nothing was published */
-	uint64_t publish_ns; /* exchange and advance */
-	struct pf_prog *old;
-};
-
-PF_API enum pf_err pf_link_attach(struct pf_datapath *dp, uint32_t hook, struct pf_prog *prog, int32_t priority,
-				  uint32_t continue_on, struct pf_link **link, struct pf_change *change,
-				  struct pf_diag *diag);
-
-struct pf_expect {
-	const struct pf_prog *program; /* NULL: any */
-	uint64_t generation;           /* 0: any; generations start at 1 */
-};
-
-/* In order: PF_ENOLINK (detached), PF_EPERM (program is not the current one), PF_ESTALE (generation), PF_EINVAL (type),
- * success without publishing when prog is current, publish. */
-PF_API enum pf_err pf_link_update(struct pf_link *link, struct pf_prog *prog, const struct pf_expect *expect,
-				  struct pf_change *change, struct pf_diag *diag);
-/* Idempotent: token 0 when it was detached before. */
-PF_API enum pf_err pf_link_detach(struct pf_link *link, struct pf_change *change, struct pf_diag *diag);
-PF_API void pf_link_put(struct pf_link *link); /* dropping the handle does not detach */
-
-struct pf_link_info {
-	uint64_t id;
-	uint64_t generation;
-	uint32_t hook;
-	int32_t priority;
-	uint32_t continue_on;
-	uint8_t detached;
-	struct pf_prog *prog; /* a reference for the caller; NULL when detached */
-};
-PF_API void pf_link_info(struct pf_link *link, struct pf_link_info *info);
-
-/* Waits until no worker runs a world older than the change (pf_rcu_wait), then frees what can be freed. */
+/* Waits until no worker runs a world older than the change (pf_rcu_wait), notes the grace time in the history of the
+ * attached links that changed with it, then frees what can be freed. */
 PF_API enum pf_err pf_datapath_wait(struct pf_datapath *dp, uint64_t token, uint64_t timeout_ns,
 				    const struct pf_rcu_worker *self, struct pf_diag *diag);
 

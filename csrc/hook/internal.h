@@ -1,7 +1,6 @@
 /* internal.h - what the files of hook/ share: datapath, link, edits of a commit, and building a world.
  *
  * Terms
- *   edit     one change of one link; a commit is a list of edits that become visible together, or not at all
  *   view     what a link will be when the running commit succeeds; what it is when none runs
  *   reach    everything the chains of a world can come to: programs, and binding maps with their snapshots
  *
@@ -37,18 +36,28 @@ struct pf_datapath {
 	_Atomic uint64_t worlds_live;
 };
 
+/* A link's rows (K3), a ring. */
+struct pf_history {
+	uint32_t capacity, count, first; /* first: the oldest */
+	struct pf_generation *rows;
+};
+
 struct pf_link {
 	struct pf_ref ref; /* first (F1) */
 	struct pf_datapath *dp; /* its memory (H2) */
 	struct pf_link *next;
-	uint64_t id;
+	uint64_t id; /* 0: never attached */
 	uint32_t hook;
 	int32_t priority;
 	uint32_t continue_on;
 	uint64_t generation;
+	uint64_t token;       /* of the attach or the detach: its state (pf_link_info) */
 	struct pf_prog *prog; /* one reference; NULL: detached, or not yet attached */
-	uint8_t staged;       /* H4 */
-	struct pf_prog *staged_prog; /* one reference; NULL: will be detached */
+	struct pf_trial *trial; /* beside prog; NULL: none runs */
+	struct pf_history history;
+	/* H4 */
+	const struct pf_edit *staged; /* the edit that staged it last; NULL: not staged */
+	struct pf_prog *staged_prog;  /* one reference; NULL: will be detached */
 };
 
 static inline struct pf_prog *pf_link_view(const struct pf_link *link)
@@ -56,23 +65,26 @@ static inline struct pf_prog *pf_link_view(const struct pf_link *link)
 	return link->staged ? link->staged_prog : link->prog;
 }
 
-static inline uint64_t pf_link_view_generation(const struct pf_link *link)
+static inline struct pf_trial *pf_link_view_trial(const struct pf_link *link)
 {
-	return link->generation + link->staged;
+	return pf_link_view(link) ? link->trial : NULL;
 }
 
-enum pf_edit_kind { PF_EDIT_ATTACH, PF_EDIT_UPDATE, PF_EDIT_DETACH };
+static inline uint64_t pf_link_view_generation(const struct pf_link *link)
+{
+	return link->generation + (link->staged != NULL);
+}
 
-struct pf_edit {
-	enum pf_edit_kind kind;
-	struct pf_link *link;
-	struct pf_prog *prog;           /* ATTACH, UPDATE */
-	const struct pf_expect *expect; /* UPDATE; may be NULL */
-	struct pf_change *change;       /* may be NULL */
-	/* The commit's own. */
-	struct pf_prog *old; /* one reference */
-	uint8_t idle;        /* nothing to publish for this one */
-};
+/* history.c, all under dp->lock but create and destroy. */
+enum pf_err pf_history_create(struct pf_history *history, uint32_t capacity, struct pf_diag *diag);
+/* Takes over the row's reference; returns the one of the row that it displaced, or NULL. */
+struct pf_prog *pf_history_push(struct pf_history *history, const struct pf_generation *row);
+/* The row with this generation and a program; 0: what pf_link_rollback says. NULL: none. */
+const struct pf_generation *pf_history_find(const struct pf_link *link, uint64_t generation);
+/* Notes the grace period that ended now; returns its length, 0 when no row has the token. */
+uint64_t pf_history_grace(struct pf_history *history, uint64_t token, uint64_t now);
+/* Puts what is held; not under dp->lock. */
+void pf_history_destroy(struct pf_history *history);
 
 static inline enum pf_err pf_hook_nomem(struct pf_diag *diag)
 {
@@ -96,16 +108,13 @@ void pf_world_destroy(struct pf_world *world);
 /* Unsubscribes the datapath from what `from` reaches and `to` (may be NULL: nothing) does not. */
 void pf_world_unsubscribe(struct pf_datapath *dp, const struct pf_world *from, const struct pf_world *to);
 
-/* Makes the world visible and retires its predecessor (W3). Returns the token; *ns: exchange and advance. */
-uint64_t pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, uint64_t *ns);
+/* Makes the world visible and retires its predecessor (W3). Fills in revision, token, publish_ns and published_at. */
+void pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, struct pf_change *change);
 
 static inline struct pf_world *pf_datapath_current(struct pf_datapath *dp) /* under dp->lock */
 {
 	return atomic_load_explicit(&dp->slot, memory_order_relaxed);
 }
-
-/* All edits at one exchange, or none. Rules are checked edit by edit, each against the view its predecessors leave. */
-enum pf_err pf_datapath_commit(struct pf_datapath *dp, struct pf_edit *edits, uint32_t count, struct pf_diag *diag);
 
 /* Program sets and binding snapshots (reach.c). */
 struct pf_reach {

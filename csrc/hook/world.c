@@ -65,8 +65,10 @@ static void fill_chains(struct pf_world *world, const struct pf_datapath *dp, co
 				.continue_on = link->continue_on,
 				.link_id = link->id,
 				.generation = pf_link_view_generation(link),
+				.trial = pf_link_view_trial(link),
 			};
 			chain->count++;
+			chain->watched |= pf_link_view_trial(link) != NULL;
 		}
 	}
 }

@@ -418,6 +418,7 @@ static void test_grace_period(void)
 	struct pf_rcu_worker *worker = pf_rcu_register(pf_datapath_rcu(dp), "slow");
 	struct pf_change change;
 	struct pf_diag diag;
+	CHECK_EQ(pf_link_set_history(link, 1, NULL), PF_OK); /* or the history would hold the old program too */
 	pf_rcu_online(worker);
 	const struct pf_world *world = pf_datapath_world(dp);
 	CHECK_EQ(pf_link_update(link, b, NULL, &change, NULL), PF_OK);
