@@ -116,15 +116,20 @@ static inline struct pf_world *pf_datapath_current(struct pf_datapath *dp) /* un
 	return atomic_load_explicit(&dp->slot, memory_order_relaxed);
 }
 
-/* Program sets and binding snapshots (reach.c). */
+/* Program sets and binding snapshots (reach.c). Few enough items, which is the rule, need no allocation. */
+#define PF_REACH_FEW 8
 struct pf_reach {
 	struct pf_pointers {
 		const void **items;
 		uint32_t *index; /* open addressing: position + 1, 0 empty */
 		uint32_t count, capacity, mask;
+		const void *few[PF_REACH_FEW];
+		uint32_t few_index[PF_REACH_FEW * 2];
 	} progs, maps;
 	struct pf_binding **bindings; /* of maps.items, one reference each */
 	uint8_t *engines;             /* of progs.items: bit per enum pf_engine usable with everything it can tail-call */
+	struct pf_binding *few_bindings[PF_REACH_FEW];
+	uint8_t few_engines[PF_REACH_FEW];
 };
 
 /* Everything reachable from the links' views; subscribes what is not in current. */

@@ -4,6 +4,7 @@
 #include "../vm/vm.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define NO_POSITION UINT32_MAX
 
@@ -49,20 +50,56 @@ static int grow(struct pf_pointers *set)
 {
 	if (set->count < set->capacity)
 		return 1;
-	uint32_t capacity = set->capacity ? set->capacity * 2 : 8;
-	const void **items = realloc(set->items, capacity * sizeof(*items));
-	if (!items)
+	if (!set->capacity) {
+		set->items = set->few;
+		set->index = set->few_index;
+		set->capacity = PF_REACH_FEW;
+		set->mask = PF_REACH_FEW * 2 - 1;
+		return 1;
+	}
+	uint32_t capacity = set->capacity * 2;
+	const void **items = malloc(capacity * sizeof(*items));
+	uint32_t *index = items ? calloc((size_t)capacity * 2, sizeof(*index)) : NULL;
+	if (!index) {
+		free(items);
 		return 0;
+	}
+	memcpy(items, set->items, set->count * sizeof(*items));
+	if (set->items != set->few) {
+		free(set->items);
+		free(set->index);
+	}
 	set->items = items;
-	uint32_t *index = calloc((size_t)capacity * 2, sizeof(*index));
-	if (!index)
-		return 0;
-	free(set->index);
 	set->index = index;
 	set->capacity = capacity;
 	set->mask = capacity * 2 - 1;
 	for (uint32_t i = 0; i < set->count; i++)
 		enter(set, i);
+	return 1;
+}
+
+static void release(struct pf_pointers *set)
+{
+	if (set->items == set->few)
+		return;
+	free(set->items);
+	free(set->index);
+}
+
+/* Room for as many bindings as maps. */
+static int grow_bindings(struct pf_reach *reach)
+{
+	if (reach->maps.items == reach->maps.few) {
+		reach->bindings = reach->few_bindings;
+		return 1;
+	}
+	struct pf_binding **old = reach->bindings == reach->few_bindings ? NULL : reach->bindings;
+	struct pf_binding **bindings = realloc(old, reach->maps.capacity * sizeof(*bindings));
+	if (!bindings)
+		return 0;
+	if (!old)
+		memcpy(bindings, reach->few_bindings, sizeof(reach->few_bindings));
+	reach->bindings = bindings;
 	return 1;
 }
 
@@ -88,12 +125,8 @@ static enum pf_err add_map(struct pf_reach *reach, const struct pf_world_plan *p
 {
 	if (position_of(&reach->maps, map) != NO_POSITION)
 		return PF_OK;
-	if (!grow(&reach->maps))
+	if (!grow(&reach->maps) || !grow_bindings(reach))
 		return pf_hook_nomem(diag);
-	struct pf_binding **bindings = realloc(reach->bindings, reach->maps.capacity * sizeof(*bindings));
-	if (!bindings)
-		return pf_hook_nomem(diag);
-	reach->bindings = bindings;
 	if (!known(plan, map)) {
 		enum pf_err err = pf_map_subscribe(map, plan->dp->subscriber);
 		if (err)
@@ -162,7 +195,7 @@ static uint8_t targets_engines(const struct pf_reach *reach, const struct pf_pro
 /* The greatest fixed point of engines(p) = own(p) and engines of every tail-call target: bits only fall, so it ends. */
 static enum pf_err settle_engines(struct pf_reach *reach, enum pf_engine limit, struct pf_diag *diag)
 {
-	reach->engines = malloc(reach->progs.count ? reach->progs.count : 1);
+	reach->engines = reach->progs.count <= PF_REACH_FEW ? reach->few_engines : malloc(reach->progs.count);
 	if (!reach->engines)
 		return pf_hook_nomem(diag);
 	for (uint32_t i = 0; i < reach->progs.count; i++)
@@ -201,13 +234,12 @@ void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, 
 		if (!known(plan, map))
 			pf_map_unsubscribe(map, plan->dp->subscriber);
 	}
-	free(reach->progs.items);
-	free(reach->progs.index);
-	free(reach->maps.items);
-	free(reach->maps.index);
-	free(reach->bindings);
-	free(reach->engines);
-	*reach = (struct pf_reach){ 0 };
+	release(&reach->progs);
+	release(&reach->maps);
+	if (reach->bindings != reach->few_bindings)
+		free(reach->bindings);
+	if (reach->engines != reach->few_engines)
+		free(reach->engines);
 }
 
 enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog)

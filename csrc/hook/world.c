@@ -11,28 +11,29 @@ static uint32_t entries_of(const struct pf_datapath *dp)
 	return count;
 }
 
-/* One block: the world, its chains, all entries. */
-static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entries)
+/* At most half full, and never without an empty slot, which ends a search. */
+static uint32_t slots_for(uint32_t maps)
 {
-	size_t size = sizeof(struct pf_world) + (size_t)plan->hooks * sizeof(struct pf_chain) +
+	uint32_t size = 1;
+	while (size < maps * 2)
+		size *= 2;
+	return size;
+}
+
+/* One block: the world, its chains, all entries, the table of bindings. */
+static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entries, uint32_t slots)
+{
+	size_t head = sizeof(struct pf_world) + (size_t)plan->hooks * sizeof(struct pf_chain) +
 		      (size_t)entries * sizeof(struct pf_chain_entry);
-	struct pf_world *world = calloc(1, size);
+	struct pf_world *world = calloc(1, head + (size_t)slots * sizeof(struct pf_bindings_slot));
 	if (!world)
 		return NULL;
 	world->dp = plan->dp;
 	world->hooks = plan->hooks;
 	world->chains = (struct pf_chain *)(world + 1);
+	world->bindings.slots = (struct pf_bindings_slot *)(void *)((char *)world + head);
+	world->bindings.mask = slots - 1;
 	return world;
-}
-
-static int allocate_bindings(struct pf_bindings *bindings, uint32_t count)
-{
-	uint32_t size = 1;
-	while (size < count * 2)
-		size *= 2;
-	bindings->slots = calloc(size, sizeof(*bindings->slots));
-	bindings->mask = size - 1;
-	return bindings->slots != NULL;
 }
 
 static void fill_bindings(struct pf_bindings *bindings, const struct pf_reach *reach)
@@ -79,9 +80,8 @@ enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **o
 	enum pf_err err = pf_reach_collect(&reach, plan, diag);
 	if (err)
 		return err;
-	struct pf_world *world = allocate(plan, entries_of(plan->dp));
-	if (!world || !allocate_bindings(&world->bindings, reach.maps.count)) {
-		free(world);
+	struct pf_world *world = allocate(plan, entries_of(plan->dp), slots_for(reach.maps.count));
+	if (!world) {
 		pf_reach_release(&reach, plan, 0);
 		return pf_hook_nomem(diag);
 	}
@@ -102,7 +102,6 @@ void pf_world_destroy(struct pf_world *world)
 	for (uint32_t i = 0; i <= world->bindings.mask; i++)
 		if (world->bindings.slots[i].map)
 			pf_ref_put(&world->bindings.slots[i].binding->ref);
-	free(world->bindings.slots);
 	free(world);
 }
 
