@@ -211,6 +211,39 @@ class IncompatibleProgram(LinkError):  # noqa: N818
         self.field = field
 
 
+class NoSuchGeneration(LinkError):  # noqa: N818
+    """The link's history does not hold the generation, or nothing from before (ENOENT)."""
+
+    default_errno = _errno.ENOENT
+
+
+class LinkBusy(LinkError):  # noqa: N818
+    """A trial runs on the link: promote or abandon it first (EBUSY)."""
+
+    default_errno = _errno.EBUSY
+
+
+class MapMismatch(LinkError):  # noqa: N818
+    """Maps cannot be carried into the new program (EINVAL).
+
+    `differences` has one `(map, field, current, new)` for every part of a definition that differs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        differences: Sequence[tuple[str, str, object, object]] = (),
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.differences = tuple(differences)
+
+
+class TransactionError(LinkError):
+    """Changes that cannot stand together in one transaction, or a transaction misused (EINVAL)."""
+
+
 class GraceTimeout(LinkError):  # noqa: N818
     """A grace period did not end within its time limit (ETIMEDOUT)."""
 

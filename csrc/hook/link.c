@@ -21,22 +21,16 @@ static enum pf_err check_trial(const struct pf_link *link, struct pf_diag *diag)
 	return pf_diag_set(diag, PF_EBUSY, PF_DIAG_HOOK_TRIAL, 0, 0, link->id, 0, NULL);
 }
 
-static enum pf_err check_attached(const struct pf_link *link, struct pf_diag *diag)
-{
-	if (pf_link_view(link))
-		return PF_OK;
-	return pf_diag_set(diag, PF_ENOLINK, PF_DIAG_HOOK_DETACHED, 0, 0, link->id, 0, NULL);
-}
-
 /* Rules 1 and 2 of design section 4, in that order. */
 static enum pf_err check_expected(const struct pf_edit *edit, struct pf_diag *diag)
 {
 	const struct pf_prog *now = pf_link_view(edit->link);
 	uint64_t generation = pf_link_view_generation(edit->link);
 	const struct pf_expect *expect = edit->expect;
-	enum pf_err err = check_attached(edit->link, diag);
-	if (err || !expect)
-		return err;
+	if (!now)
+		return pf_diag_set(diag, PF_ENOLINK, PF_DIAG_HOOK_DETACHED, 0, 0, edit->link->id, 0, NULL);
+	if (!expect)
+		return PF_OK;
 	if (expect->program && expect->program != now)
 		return pf_diag_set(diag, PF_EPERM, PF_DIAG_HOOK_STALE_PROGRAM, 0, 0, now->id, expect->program->id,
 				   now->name);
@@ -311,6 +305,10 @@ enum pf_err pf_datapath_commit(struct pf_datapath *dp, struct pf_edit *edits, ui
 	enum pf_err err = commit_locked(dp, edits, count, &published, diag);
 	for (uint32_t i = 0; i < count && !err; i++) {
 		struct pf_edit *edit = &edits[i];
+		if (edit->kind == PF_EDIT_ROLLBACK && edit->restored) {
+			pf_prog_get(edit->prog); /* its row or, displaced, edits[..].evicted holds one */
+			*edit->restored = edit->prog;
+		}
 		if (!edit->change)
 			continue;
 		*edit->change = published;
@@ -403,14 +401,12 @@ enum pf_err pf_link_detach(struct pf_link *link, struct pf_change *change, struc
 	return pf_datapath_commit(link->dp, &edit, 1, diag);
 }
 
-enum pf_err pf_link_can_update(struct pf_link *link, const struct pf_prog *prog, struct pf_diag *diag)
+enum pf_err pf_link_can_update(struct pf_link *link, struct pf_prog *prog, const struct pf_expect *expect,
+			       struct pf_diag *diag)
 {
+	struct pf_edit edit = { .kind = PF_EDIT_UPDATE, .link = link, .prog = prog, .expect = expect };
 	pthread_mutex_lock(&link->dp->lock);
-	enum pf_err err = check_attached(link, diag);
-	if (!err)
-		err = check_type(prog, diag);
-	if (!err)
-		err = check_trial(link, diag);
+	enum pf_err err = prog ? check_update(&edit, diag) : check_expected(&edit, diag);
 	pthread_mutex_unlock(&link->dp->lock);
 	return err;
 }

@@ -64,6 +64,7 @@ struct pf_edit {
 	enum pf_cause cause;
 	const char *detail;             /* may be NULL; kept up to PF_DETAIL_MAX - 1 bytes */
 	struct pf_change *change;       /* out; may be NULL */
+	struct pf_prog **restored;      /* ROLLBACK, out: its program, a reference for the caller; may be NULL */
 	uint8_t refused;                /* out: this is the edit whose check failed */
 	/* The commit's own. */
 	uint8_t idle;            /* nothing to publish for this one */
@@ -92,8 +93,9 @@ PF_API enum pf_err pf_link_rollback(struct pf_link *link, uint64_t generation, c
 				    struct pf_change *change, struct pf_diag *diag);
 /* Idempotent: token 0 when it was detached before. Ends a trial. */
 PF_API enum pf_err pf_link_detach(struct pf_link *link, struct pf_change *change, struct pf_diag *diag);
-/* Whether an update would pass every check that does not depend on `expect`. */
-PF_API enum pf_err pf_link_can_update(struct pf_link *link, const struct pf_prog *prog, struct pf_diag *diag);
+/* Whether an update would pass its checks now. prog NULL: only those on the link and what is expected; expect may be NULL. */
+PF_API enum pf_err pf_link_can_update(struct pf_link *link, struct pf_prog *prog, const struct pf_expect *expect,
+				      struct pf_diag *diag);
 PF_API void pf_link_put(struct pf_link *link); /* dropping the handle does not detach */
 
 /* pf_datapath_wait for the change; *grace_ns (may be NULL): from its exchange to the end of the first wait for it. */

@@ -24,9 +24,10 @@ cdef dict _HOOK_CLASSES = {
     "HOOK_STALE_GENERATION": errors.StaleGeneration,
     "HOOK_STALLED": errors.GraceTimeout,
     "HOOK_SELF_WAIT": errors.WouldDeadlock,
-    "HOOK_DETACHED": errors.LinkDetached,
-    "HOOK_STALE_PROGRAM": errors.StaleProgram,
-    "HOOK_STALE_GENERATION": errors.StaleGeneration,
+    "HOOK_TRIAL": errors.LinkBusy,
+    "HOOK_NO_GENERATION": errors.NoSuchGeneration,
+    "HOOK_NOTHING_BEFORE": errors.NoSuchGeneration,
+    "HOOK_FOREIGN": errors.TransactionError,
 }
 cdef frozenset _OUTPUT = frozenset({"IO_WRITE", "IO_MIXED_LINKTYPE"})
 

@@ -96,6 +96,10 @@ cdef class ProgRef:
         return pf_ref_count(<const pf_ref *>self.ptr)
 
     @property
+    def frags(self):
+        return bool(self.ptr.frags)
+
+    @property
     def verified(self):
         return bool(self.ptr.verified)
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from ..handles.hooks import Hook, Link
+from ..handles.hooks import Hook
+from ..handles.links import Link
 from ..handles.program import Program, resolve_engine
 from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES

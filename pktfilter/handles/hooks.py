@@ -6,21 +6,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._core.hook import NO_TIMEOUT, DatapathRef, LinkRef
-from ..errors import (
-    InputError,
-    LinkError,
-)
-from .program import XDP, Program, program_handle, resolve_engine
+from .._core.hook import ATTACH, HISTORY_DEFAULT, DatapathRef
+from ..errors import InputError
+from .links import Link, action_mask
+from .program import XDP, Program, resolve_engine
+from .transactions import Edit, current_transaction
+from .updates import timeout_ns
 
 if TYPE_CHECKING:
     from .._core.run import Worker
 
 _ACTIONS = tuple(action.name.lower() for action in XDP)
-
-
-def _timeout_ns(timeout: float | None) -> int:
-    return NO_TIMEOUT if timeout is None else max(0, int(timeout * 1e9))
 
 
 class HookStats(NamedTuple):
@@ -106,22 +102,38 @@ class Hook:
         return tuple(sorted(self._links.values(), key=lambda link: (link.priority, link.id)))
 
     def attach(
-        self, program: Program, *, priority: int = 50, continue_on: Iterable[XDP] = (XDP.PASS,)
+        self,
+        program: Program,
+        *,
+        priority: int = 50,
+        continue_on: Iterable[XDP] = (XDP.PASS,),
+        history: int = HISTORY_DEFAULT,
+        wait: bool = False,
+        timeout: float | None = None,
     ) -> Link:
         """Attaches a program: lower priority runs first; the chain goes on after `continue_on` actions.
 
-        Raises `IncompatibleProgram` (EINVAL) when it is not an XDP program.
+        The link keeps `history` generations (`Link.keep`). With `wait`, returns once every packet sees
+        the program (`GraceTimeout` after `timeout` seconds: it stays attached). Within a transaction
+        the link is "initial" until the end. Raises `IncompatibleProgram` (EINVAL) when the program is
+        not an XDP program.
         """
         if not -(1 << 31) <= priority < 1 << 31:
             raise InputError(
                 "priority is out of range", found=priority, expected="a signed 32-bit number"
             )
-        mask = 0
-        for action in continue_on:
-            mask |= 1 << XDP(action)
-        ref, _ = self.datapath._ref.attach(self.index, program._ref, priority, mask)
+        ref = self.datapath._ref.create_link(
+            self.index, priority, action_mask(continue_on), max(0, min(history, 0xFFFFFFFF))
+        )
         link = Link(self, ref, program)
-        self._links[link.id] = link
+        transaction = current_transaction()
+        if transaction is not None:
+            transaction.queue(Edit(ATTACH, link, program))
+            return link
+        change = ref.edit(ATTACH, program._ref, None, 0, 0, 0, None, None)
+        link._attached()
+        if wait:
+            change.wait(timeout_ns(timeout))
         return link
 
     @property
@@ -151,122 +163,3 @@ class Hook:
 def _flat(worker: Worker) -> list[int]:
     s = worker.stats()
     return [s["packets"], s["bytes"], *s["actions"], s["uncovered"], s["faults"], s["batches"]]
-
-
-class Update(tuple[Program, Program, int]):
-    """`(old, new, generation)` of a link's update; `publish_ns` and `wait()` besides."""
-
-    _datapath: Datapath
-    _token: int
-    publish_ns: int
-
-    @property
-    def old(self) -> Program:
-        """The program before."""
-        return self[0]
-
-    @property
-    def new(self) -> Program:
-        """The program from now on."""
-        return self[1]
-
-    @property
-    def generation(self) -> int:
-        """The link's generation from now on."""
-        return self[2]
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Returns after the grace period: from then on no packet runs the old program.
-
-        Raises `GraceTimeout` after `timeout` seconds, naming the worker that holds it up.
-        """
-        if self._token:
-            self._datapath._ref.wait(self._token, _timeout_ns(timeout))
-
-
-class Link:
-    """The owner of one place in a hook's chain. Semantics: design of BPF_LINK_UPDATE, holes closed."""
-
-    def __init__(self, hook: Hook, ref: LinkRef, program: Program) -> None:
-        self.hook = hook
-        self._ref = ref
-        info = ref.info()
-        self._id, self._priority = int(info[0]), int(info[3])
-        self._continue_on = tuple(action for action in XDP if info[4] >> action & 1)
-        self._last = program  # keeps the handle with its metadata alive while it is current
-
-    @property
-    def id(self) -> int:
-        """Unique in the datapath, never reused."""
-        return self._id
-
-    @property
-    def priority(self) -> int:
-        """Lower runs first."""
-        return self._priority
-
-    @property
-    def continue_on(self) -> tuple[XDP, ...]:
-        """Actions after which the chain goes on."""
-        return self._continue_on
-
-    @property
-    def program(self) -> Program | None:
-        """The current program; None once detached."""
-        ref = self._ref.info()[6]
-        return None if ref is None else program_handle(ref)
-
-    @property
-    def generation(self) -> int:
-        """Number of this link's last change, from 1."""
-        return int(self._ref.info()[1])
-
-    @property
-    def detached(self) -> bool:
-        """A detached link stays detached."""
-        return bool(self._ref.info()[5])
-
-    def __repr__(self) -> str:
-        return (
-            f"<Link {self.id} at {self.hook.name}: {self.program!r}, generation {self.generation}>"
-        )
-
-    def update(
-        self,
-        new: Program,
-        *,
-        expect: Program | None = None,
-        expect_generation: int | None = None,
-        wait: bool = True,
-        timeout: float | None = None,
-    ) -> Update:
-        """Replaces the program between two batches of every worker.
-
-        Checked in this order: detached -> `LinkDetached`; `expect` is not the current program (by
-        identity) -> `StaleProgram`; `expect_generation` is not current -> `StaleGeneration`; the type
-        does not fit -> `IncompatibleProgram`; `new` is current -> success, nothing published. With
-        `wait`, returns after the grace period (`GraceTimeout` after `timeout` seconds: the update
-        stays made). A failed update changes nothing.
-        """
-        try:
-            change = self._ref.update(
-                new._ref, None if expect is None else expect._ref, expect_generation or 0
-            )
-        except LinkError as error:
-            error.place = f"link {self.id}"
-            raise
-        generation, _, token, publish_ns, old_ref = change
-        old = new if old_ref is None else program_handle(old_ref)
-        self._last = new
-        result = Update((old, new, int(generation)))
-        result._datapath, result._token, result.publish_ns = self.hook.datapath, token, publish_ns
-        if wait:
-            result.wait(timeout)
-        return result
-
-    def detach(self, *, wait: bool = True, timeout: float | None = None) -> None:
-        """Takes the program out of the chain, for good. Detaching again is nothing."""
-        _, _, token, _, _ = self._ref.detach()
-        self.hook._links.pop(self.id, None)
-        if token and wait:
-            self.hook.datapath._ref.wait(token, _timeout_ns(timeout))

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import InputError, ObjectError, VerifierError
+from ..errors import InputError, MapMismatch, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
-from .maps import Map
+from .maps import Map, differences
 from .program import Program
 
 
@@ -46,13 +46,16 @@ def load(
     max_entries: Mapping[str, int] | None = None,
     cpus: int | None = None,
     verify: bool = True,
+    maps: Mapping[str, Map] | None = None,
 ) -> Object:
     """Loads an object file (or an edited spec): creates its maps, then its programs.
 
     `max_entries` sets the sizes of maps by name; `cpus` is the number of values per key of per-CPU
-    maps (default: the machine's CPUs). Raises `ObjectError` naming section, symbol and instruction,
-    and `VerifierError` with the diagnostics where a program cannot be proved safe; with
-    `verify=False` programs stay unverified, and only the checked interpreter runs them.
+    maps (default: the machine's CPUs). `maps` are existing maps to use, by name, in place of new
+    ones: they keep their contents, and one that does not fit raises `MapMismatch`. Raises
+    `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
+    where a program cannot be proved safe; with `verify=False` programs stay unverified, and only the
+    checked interpreter runs them.
     """
     spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
     for name, entries in (max_entries or {}).items():
@@ -65,8 +68,13 @@ def load(
     spec.check_supported()
     obj = Object(path=spec.path, license=spec.license, skipped=list(spec.skipped))
     numbers = spec.map_fds
+    given = dict(maps or {})
+    for name, existing in given.items():
+        if name not in spec.maps:
+            raise InputError(f"the object has no map named '{name}'", file=spec.path)
+        check_map_fits(name, existing, spec.maps[name])
     for name, map_spec in spec.maps.items():
-        obj.maps[name] = _create_map(spec, name, map_spec, cpus)
+        obj.maps[name] = given[name] if name in given else _create_map(spec, name, map_spec, cpus)
     for name, program in spec.programs.items():
         used = {fd: obj.maps[map_name] for fd, map_name in program.map_refs.items()}
         assert all(numbers[map_name] == fd for fd, map_name in program.map_refs.items())
@@ -88,8 +96,29 @@ def load(
                 f"program '{name}' cannot be loaded: {error}", file=spec.path
             ) from error
     for name, map_spec in spec.maps.items():
-        _initial_values(spec, obj, name, map_spec)
+        if name not in given:
+            _initial_values(spec, obj, name, map_spec)
     return obj
+
+
+def check_map_fits(name: str, existing: Map, spec: MapSpec) -> None:
+    """Raises `MapMismatch` where an existing map is not what the definition says."""
+    found = [(name, *row) for row in differences(existing, spec)]
+    if found:
+        raise mismatch(found)
+
+
+def mismatch(found: list[tuple[str, str, object, object]]) -> MapMismatch:
+    """The error for (map, field, current, new) rows."""
+    by_map: dict[str, list[str]] = {}
+    for name, field_name, mine, theirs in found:
+        by_map.setdefault(name, []).append(f"{field_name} {mine} -> {theirs}")
+    text = "; ".join(f"map '{name}': {', '.join(parts)}" for name, parts in by_map.items())
+    return MapMismatch(
+        f"the new program defines its maps differently: {text}",
+        differences=found,
+        hint="nothing was changed; use maps='migrate' with a function for the map, or maps='fresh'",
+    )
 
 
 def _create_map(spec: ObjectSpec, name: str, map_spec: MapSpec, cpus: int | None) -> Map:

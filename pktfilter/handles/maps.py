@@ -325,6 +325,23 @@ def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
     return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
 
 
+def differences(current: Map, spec: MapSpec) -> list[tuple[str, object, object]]:
+    """How a map differs from a definition: (field, the map's, the definition's); BTF is not compared."""
+    fields = ("type", "key_size", "value_size", "max_entries", "flags")
+    found = [
+        (field, getattr(current.spec, field), getattr(spec, field))
+        for field in fields
+        if getattr(current.spec, field) != getattr(spec, field)
+    ]
+    mine, theirs = (
+        None if s.inner is None else tuple(getattr(s.inner, field) for field in fields)
+        for s in (current.spec, spec)
+    )
+    if mine != theirs:
+        found.append(("inner", mine, theirs))
+    return found
+
+
 def _map_handle(ref: MapRef) -> Map:
     handle = _handles.get(ref.id)
     if handle is not None:

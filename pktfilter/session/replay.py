@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from .._core.run import REPLAY_DONE, REPLAY_UNTIL, Worker
-from ..errors import CaptureError, InputError, OutputError
-from ..handles.hooks import Hook, Link
+from ..errors import CaptureError, InputError, OutputError, TransactionError
+from ..handles.hooks import Hook
+from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
+from ..handles.transactions import current_transaction
 from ..sinks import LET_THROUGH, Sink
 from ..sources import PathLike, Source, expand
 from .options import DEFAULT_BATCH, blame, check_options
@@ -91,6 +93,11 @@ class Replay:
     def run(self) -> ReplayResult:
         """Runs to the end, an interruption, or an error of the output; never raises for damage."""
         result = self._result
+        if self._swaps and current_transaction() is not None:
+            raise TransactionError(
+                "a replay swaps programs at packets, which a transaction would put off",
+                hint="run the replay after the transaction",
+            )
         self.hook._enter(self._worker)
         start = time.perf_counter()
         first_iface = None
@@ -175,12 +182,11 @@ class Replay:
 
     def _swap(self) -> None:
         first_packet, link, program = self._swaps.pop(0)
-        update = link.update(program, wait=False)
-        begin = time.perf_counter_ns()
-        update.wait()
-        grace = time.perf_counter_ns() - begin
+        update = link.update(program, detail=f"swap at packet {first_packet}")
         self._result.swaps.append(
-            SwapReport(update.generation, program.name, first_packet, update.publish_ns, grace)
+            SwapReport(
+                update.generation, program.name, first_packet, update.publish_ns, update.grace_ns
+            )
         )
 
     def _progress(self, source: Source, start: float) -> Progress:
