@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import itertools
+import pickle
 import struct
 import threading
 import weakref
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import pktfilter as pf
+from pktfilter._core.errors import exception
+from pktfilter._core.tables import DIAGS
 
 
 def returns(action: int, name: str = "p", type: str = "xdp") -> pf.Program:
@@ -123,6 +126,25 @@ def test_can_update_tells_beforehand(link: pf.Link) -> None:
     assert answer.error.field == "type"
     link.detach()
     assert isinstance(link.can_update(returns(1)).error, pf.LinkDetached)
+
+
+@pytest.mark.parametrize(
+    ("name", "err", "kind"),
+    [
+        ("HOOK_TRIAL", errno.EBUSY, pf.LinkBusy),
+        ("HOOK_NO_GENERATION", errno.ENOENT, pf.NoSuchGeneration),
+        ("HOOK_NOTHING_BEFORE", errno.ENOENT, pf.NoSuchGeneration),
+        ("HOOK_FOREIGN", errno.EINVAL, pf.TransactionError),
+        ("HOOK_HISTORY", errno.EINVAL, pf.LinkError),
+    ],
+)
+def test_results_of_the_core_are_typed(name: str, err: int, kind: type[pf.LinkError]) -> None:
+    code = [row.name for row in DIAGS].index(name)
+    error = exception(err, code, found=3, expected=2)
+    assert type(error) is kind
+    assert error.errno == kind.default_errno == err
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.errno) == (kind, str(error), err)
 
 
 def test_history_says_when_what_and_why(link: pf.Link) -> None:

@@ -292,6 +292,14 @@ def _elsewhere(link: pf.Link, program: pf.Program) -> None:
     thread.join()
 
 
+def test_carry_is_from_the_expected_program(link: pf.Link, first: pf.Map) -> None:
+    current = link.program
+    update = link.update(counter(counts(), 1), expect=current, maps="carry")
+    assert only(update.new) is first
+    with pytest.raises(pf.StaleProgram):
+        link.update(counter(counts(), 0), expect=current, maps="carry")
+
+
 def test_load_uses_given_maps() -> None:
     spec = pf.ObjectSpec.from_file(PROGRAMS / "port_knock.o")
     visitors = pf.Map(spec.maps["visitors"])

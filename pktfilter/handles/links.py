@@ -184,12 +184,12 @@ class Link:
 
             self._check(expect, expect_generation)
             transaction = _current.get()
-            current = self.program if transaction is None else transaction.view(self)
+            current = expect  # the program whose maps are carried must be the one that is replaced
+            if current is None:
+                current = self.program if transaction is None else transaction.view(self)
             new, after, carried = prepare(current, new, maps, migrate, program)
-            if carried and expect is None:
-                expect = (
-                    current  # its maps were carried: another program must not have come between
-                )
+            if carried:
+                expect = current
         return self._edit(
             UPDATE, new, expect, expect_generation, 0, wait, timeout, cause, detail, after
         )

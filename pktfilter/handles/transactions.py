@@ -134,6 +134,7 @@ class Transaction:
                     f"{name}, change {refused + 1} of {len(self._edits)} in the transaction"
                 )
             raise error
+        assert changes is not None
         self._fill(changes)
         if self._wait:
             self.wait(self._timeout)
