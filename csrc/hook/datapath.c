@@ -108,6 +108,10 @@ static void tear_down(struct pf_datapath *dp)
 	for (struct pf_link *link = links; link; link = link->next) {
 		link->staged_prog = link->prog; /* put below, outside the lock (H5) */
 		link->prog = NULL;
+		link->staged_trial = link->trial;
+		link->trial = NULL;
+		if (link->staged_trial)
+			pf_trial_lose(link->staged_trial);
 		link->generation++;
 	}
 	pthread_mutex_unlock(&dp->lock);
@@ -118,6 +122,7 @@ static void tear_down(struct pf_datapath *dp)
 		link->next = NULL;
 		pf_prog_put(link->staged_prog);
 		link->staged_prog = NULL;
+		pf_trial_revert(link);
 		pf_link_put(link);
 	}
 	pf_rcu_destroy(&dp->rcu);

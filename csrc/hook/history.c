@@ -53,8 +53,8 @@ struct pf_prog *pf_history_push(struct pf_history *history, const struct pf_gene
 	return displaced;
 }
 
-/* The generation that a rollback without a number goes back from: what the current row restores, or the view's own. */
-static uint64_t rollback_base(const struct pf_link *link)
+/* What the current row restores, or the view's own. */
+uint64_t pf_history_base(const struct pf_link *link)
 {
 	if (link->staged)
 		return link->staged->restores ? link->staged->restores : pf_link_view_generation(link);
@@ -63,7 +63,7 @@ static uint64_t rollback_base(const struct pf_link *link)
 
 const struct pf_generation *pf_history_find(const struct pf_link *link, uint64_t generation)
 {
-	uint64_t base = rollback_base(link);
+	uint64_t base = pf_history_base(link);
 	for (uint32_t age = 0; age < link->history.count; age++) {
 		const struct pf_generation *row = row_at(&link->history, age);
 		if (!row->prog)

@@ -24,7 +24,7 @@
 #ifndef PF_HOOK_H
 #define PF_HOOK_H
 
-#include "link.h"
+#include "trial.h"
 
 #define PF_CONTINUE_DEFAULT (1u << PF_XDP_PASS)
 
@@ -35,6 +35,7 @@ struct pf_chain_entry {
 	uint64_t link_id;
 	uint64_t generation;    /* of the link */
 	struct pf_trial *trial; /* NULL: none runs */
+	enum pf_engine candidate_engine; /* of the trial's program, as engine */
 };
 
 struct pf_chain {

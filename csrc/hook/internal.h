@@ -53,11 +53,13 @@ struct pf_link {
 	uint64_t generation;
 	uint64_t token;       /* of the attach or the detach: its state (pf_link_info) */
 	struct pf_prog *prog; /* one reference; NULL: detached, or not yet attached */
-	struct pf_trial *trial; /* beside prog; NULL: none runs */
+	struct pf_trial *trial; /* beside prog, one reference (G1); NULL: none runs */
 	struct pf_history history;
 	/* H4 */
 	const struct pf_edit *staged; /* the edit that staged it last; NULL: not staged */
 	struct pf_prog *staged_prog;  /* one reference; NULL: will be detached */
+	uint8_t trial_staged;
+	struct pf_trial *staged_trial; /* one reference; NULL: will have none */
 };
 
 static inline struct pf_prog *pf_link_view(const struct pf_link *link)
@@ -67,7 +69,9 @@ static inline struct pf_prog *pf_link_view(const struct pf_link *link)
 
 static inline struct pf_trial *pf_link_view_trial(const struct pf_link *link)
 {
-	return pf_link_view(link) ? link->trial : NULL;
+	if (!pf_link_view(link))
+		return NULL;
+	return link->trial_staged ? link->staged_trial : link->trial;
 }
 
 static inline uint64_t pf_link_view_generation(const struct pf_link *link)
@@ -81,10 +85,20 @@ enum pf_err pf_history_create(struct pf_history *history, uint32_t capacity, str
 struct pf_prog *pf_history_push(struct pf_history *history, const struct pf_generation *row);
 /* The row with this generation and a program; 0: what pf_link_rollback says. NULL: none. */
 const struct pf_generation *pf_history_find(const struct pf_link *link, uint64_t generation);
+/* The generation that a rollback without a number goes back from. */
+uint64_t pf_history_base(const struct pf_link *link);
 /* Notes the grace period that ended now; returns its length, 0 when no row has the token. */
 uint64_t pf_history_grace(struct pf_history *history, uint64_t token, uint64_t now);
 /* Puts what is held; not under dp->lock. */
 void pf_history_destroy(struct pf_history *history);
+
+/* trial.c, under dp->lock. The edit is TRIAL (of an attached link without one), PROMOTE or ABANDON: says what it does to
+ * the link (prog, idle, revision_only, restores) and stages the trial. */
+enum pf_err pf_trial_apply(struct pf_edit *edit, struct pf_prog *now, struct pf_diag *diag);
+void pf_trial_revert(struct pf_link *link);
+/* Before the link's own views settle; for every edit, in order. What ended is the edit's to put. */
+void pf_trial_settle(struct pf_edit *edit);
+void pf_trial_lose(struct pf_trial *trial); /* the datapath is torn down */
 
 static inline enum pf_err pf_hook_nomem(struct pf_diag *diag)
 {

@@ -1,5 +1,6 @@
 /* link.c - the rules of a link, and the commit that applies edits of links together. */
 #include "internal.h"
+#include "trial.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ static enum pf_err check_trial(const struct pf_link *link, struct pf_diag *diag)
 {
 	if (!pf_link_view_trial(link))
 		return PF_OK;
-	return pf_diag_set(diag, PF_EBUSY, PF_DIAG_HOOK_TRIAL, 0, 0, link->id, 0, NULL);
+	return pf_diag_set(diag, PF_EBUSY, PF_DIAG_HOOK_TRIAL, 0, 0, link->id, 0,
+			   pf_link_view_trial(link)->prog->name);
 }
 
 /* Rules 1 and 2 of design section 4, in that order. */
@@ -45,6 +47,14 @@ static enum pf_err check_update(const struct pf_edit *edit, struct pf_diag *diag
 	enum pf_err err = check_expected(edit, diag);
 	if (!err)
 		err = check_type(edit->prog, diag);
+	return err ? err : check_trial(edit->link, diag);
+}
+
+static enum pf_err check_start(const struct pf_edit *edit, struct pf_diag *diag)
+{
+	enum pf_err err = check_attached(edit->link, diag);
+	if (!err)
+		err = check_type(edit->trial->prog, diag);
 	return err ? err : check_trial(edit->link, diag);
 }
 
@@ -160,13 +170,22 @@ static enum pf_err apply_edit(struct pf_datapath *dp, struct pf_edit *edit, stru
 		edit->prog = NULL;
 		edit->idle = now == NULL;
 		break;
+	case PF_EDIT_TRIAL:
+		err = check_start(edit, diag);
+		if (!err)
+			err = pf_trial_apply(edit, now, diag);
+		break;
+	case PF_EDIT_PROMOTE:
+	case PF_EDIT_ABANDON:
+		err = pf_trial_apply(edit, now, diag);
+		break;
 	}
 	if (err)
 		return err;
 	if (now)
 		pf_prog_get(now);
 	edit->old = now;
-	if (!edit->idle)
+	if (!edit->idle && !edit->revision_only)
 		stage(edit, edit->prog);
 	return PF_OK;
 }
@@ -181,6 +200,7 @@ static void revert(struct pf_datapath *dp, struct pf_edit *edits, uint32_t count
 			pf_prog_put(link->staged_prog); /* not the last, as in stage */
 		link->staged_prog = NULL;
 		link->staged = NULL;
+		pf_trial_revert(link);
 		if (edit->kind == PF_EDIT_ATTACH) {
 			unlist(dp, link);
 			link->id = 0;
@@ -200,7 +220,10 @@ static enum pf_cause cause_of(const struct pf_edit *edit)
 	case PF_EDIT_ROLLBACK:
 		return PF_CAUSE_ROLLBACK;
 	case PF_EDIT_DETACH:
-		break;
+	case PF_EDIT_TRIAL:
+	case PF_EDIT_PROMOTE:
+	case PF_EDIT_ABANDON:
+		break; /* the last three name theirs */
 	}
 	return PF_CAUSE_DETACH;
 }
@@ -235,6 +258,7 @@ static void settle(struct pf_datapath *dp, struct pf_edit *edits, uint32_t count
 	for (uint32_t i = 0; i < count; i++) {
 		struct pf_link *link = edits[i].link;
 		const struct pf_edit *staged = link->staged;
+		pf_trial_settle(&edits[i]);
 		if (!staged)
 			continue;
 		if (link->prog)
@@ -246,10 +270,8 @@ static void settle(struct pf_datapath *dp, struct pf_edit *edits, uint32_t count
 		link->staged_prog = NULL;
 		link->staged = NULL;
 		edits[i].evicted = remember(link, staged, published, when_ns);
-		if (!link->prog) {
-			link->trial = NULL;
+		if (!link->prog)
 			unlist(dp, link);
-		}
 	}
 }
 
@@ -258,7 +280,7 @@ static enum pf_err commit_locked(struct pf_datapath *dp, struct pf_edit *edits, 
 				 struct pf_change *published, struct pf_diag *diag)
 {
 	uint64_t last_link = dp->last_link;
-	uint32_t applied = 0, idle = 0;
+	uint32_t applied = 0, idle = 0, quiet = 0;
 	enum pf_err err = PF_OK;
 	while (applied < count) {
 		err = apply_edit(dp, &edits[applied], diag);
@@ -266,7 +288,9 @@ static enum pf_err commit_locked(struct pf_datapath *dp, struct pf_edit *edits, 
 			edits[applied].refused = 1;
 			break;
 		}
-		idle += edits[applied++].idle;
+		idle += edits[applied].idle;
+		quiet += edits[applied].idle || edits[applied].revision_only;
+		applied++;
 	}
 	const struct pf_world *current = pf_datapath_current(dp);
 	published->revision = current ? current->revision : 0;
@@ -279,7 +303,7 @@ static enum pf_err commit_locked(struct pf_datapath *dp, struct pf_edit *edits, 
 			.current = current,
 			.hooks = dp->hooks,
 			.limit = dp->engine,
-			.generation = current->generation + 1,
+			.generation = current->generation + (quiet != count),
 		};
 		err = pf_world_build(&plan, &world, diag);
 	}
@@ -298,7 +322,8 @@ enum pf_err pf_datapath_commit(struct pf_datapath *dp, struct pf_edit *edits, ui
 	struct pf_change published = { 0 };
 	for (uint32_t i = 0; i < count; i++) {
 		edits[i].old = edits[i].evicted = NULL;
-		edits[i].refused = edits[i].idle = 0;
+		edits[i].ended[0] = edits[i].ended[1] = NULL;
+		edits[i].refused = edits[i].idle = edits[i].revision_only = 0;
 		edits[i].restores = 0;
 	}
 	pthread_mutex_lock(&dp->lock);
@@ -325,6 +350,9 @@ enum pf_err pf_datapath_commit(struct pf_datapath *dp, struct pf_edit *edits, ui
 		if (edits[i].evicted)
 			pf_prog_put(edits[i].evicted);
 		edits[i].old = edits[i].evicted = NULL;
+		for (unsigned t = 0; t < 2; t++)
+			if (edits[i].ended[t])
+				pf_trial_put(edits[i].ended[t]);
 	}
 	return err;
 }

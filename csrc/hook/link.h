@@ -53,7 +53,10 @@ struct pf_expect {
 	uint64_t generation;           /* 0: any; generations start at 1 */
 };
 
-enum pf_edit_kind { PF_EDIT_ATTACH, PF_EDIT_UPDATE, PF_EDIT_ROLLBACK, PF_EDIT_DETACH };
+enum pf_edit_kind {
+	PF_EDIT_ATTACH, PF_EDIT_UPDATE, PF_EDIT_ROLLBACK, PF_EDIT_DETACH,
+	PF_EDIT_TRIAL, PF_EDIT_PROMOTE, PF_EDIT_ABANDON, /* trial.h: begins; ends with the candidate in place, or without */
+};
 
 struct pf_edit {
 	enum pf_edit_kind kind;
@@ -61,6 +64,7 @@ struct pf_edit {
 	struct pf_prog *prog;           /* ATTACH, UPDATE */
 	uint64_t generation;            /* ROLLBACK: whose program; 0: the program before */
 	const struct pf_expect *expect; /* UPDATE, ROLLBACK; may be NULL */
+	struct pf_trial *trial;         /* TRIAL, PROMOTE, ABANDON */
 	enum pf_cause cause;
 	const char *detail;             /* may be NULL; kept up to PF_DETAIL_MAX - 1 bytes */
 	struct pf_change *change;       /* out; may be NULL */
@@ -68,9 +72,11 @@ struct pf_edit {
 	uint8_t refused;                /* out: this is the edit whose check failed */
 	/* The commit's own. */
 	uint8_t idle;            /* nothing to publish for this one */
+	uint8_t revision_only;   /* published, but no generation of the link */
 	uint64_t restores;       /* as in struct pf_generation; 0: its own generation */
 	struct pf_prog *old;     /* one reference */
 	struct pf_prog *evicted; /* one reference, out of the history */
+	struct pf_trial *ended[2]; /* one reference each */
 };
 
 /* All edits at one exchange, or none (K1, K2). Every link is of dp, and the caller keeps them and dp alive. */

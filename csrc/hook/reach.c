@@ -217,6 +217,9 @@ enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan 
 	for (const struct pf_link *link = plan->dp->links; link && !err; link = link->next)
 		if (pf_link_view(link))
 			err = add_prog(reach, pf_link_view(link), diag);
+	for (const struct pf_link *link = plan->dp->links; link && !err; link = link->next)
+		if (pf_link_view_trial(link))
+			err = add_prog(reach, pf_link_view_trial(link)->prog, diag);
 	for (uint32_t i = 0; i < reach->progs.count && !err; i++)
 		err = visit_prog(reach, plan, (struct pf_prog *)reach->progs.items[i], diag);
 	if (!err)

@@ -60,16 +60,20 @@ static void fill_chains(struct pf_world *world, const struct pf_datapath *dp, co
 			if (!prog)
 				continue;
 			pf_prog_get(prog);
+			struct pf_trial *trial = pf_link_view_trial(link);
+			if (trial)
+				pf_ref_get(&trial->ref);
 			*entry++ = (struct pf_chain_entry){
 				.prog = prog,
 				.engine = pf_reach_engine(reach, prog),
 				.continue_on = link->continue_on,
 				.link_id = link->id,
 				.generation = pf_link_view_generation(link),
-				.trial = pf_link_view_trial(link),
+				.trial = trial,
+				.candidate_engine = pf_reach_engine(reach, trial ? trial->prog : prog),
 			};
 			chain->count++;
-			chain->watched |= pf_link_view_trial(link) != NULL;
+			chain->watched |= trial != NULL;
 		}
 	}
 }
@@ -94,11 +98,18 @@ enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **o
 	return PF_OK;
 }
 
+static void put_entry(const struct pf_chain_entry *entry)
+{
+	pf_prog_put(entry->prog);
+	if (entry->trial)
+		pf_trial_put(entry->trial);
+}
+
 void pf_world_destroy(struct pf_world *world)
 {
 	for (uint32_t hook = 0; hook < world->hooks; hook++)
 		for (uint32_t i = 0; i < world->chains[hook].count; i++)
-			pf_prog_put(world->chains[hook].entries[i].prog);
+			put_entry(&world->chains[hook].entries[i]);
 	for (uint32_t i = 0; i <= world->bindings.mask; i++)
 		if (world->bindings.slots[i].map)
 			pf_ref_put(&world->bindings.slots[i].binding->ref);

@@ -50,6 +50,7 @@ struct pf_verdict {
 	uint8_t covered;  /* 0: no program ran (hook empty) */
 	uint8_t engine;   /* enum pf_engine of the last program that ran */
 	uint8_t faulted;  /* the checked interpreter stopped it */
+	uint8_t arm;      /* 1: a canary's candidate decided */
 	uint64_t generation; /* of the link whose program decided; 0 when uncovered */
 	const char *program; /* its name, while the worker is online: in emit; NULL when uncovered */
 };

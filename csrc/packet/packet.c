@@ -102,6 +102,66 @@ enum pf_err pf_packet_load(struct pf_packet *p, const uint8_t *data, uint32_t le
 	return PF_OK;
 }
 
+enum pf_err pf_packet_copy(struct pf_packet *to, const struct pf_packet *from)
+{
+	const size_t linear = (size_t)(tail_limit(from) - from->origin);
+	enum pf_err err = frame_reserve(to->frame, linear, frag_room(from->extra_len));
+	if (err)
+		return err;
+	uint8_t *const origin = to->frame->memory + PF_PACKET_HEADROOM;
+	memset(to->frame->memory, 0, PF_PACKET_HEADROOM);
+	/* hard_start is origin, or with a frame of its own the headroom before it. */
+	memcpy(origin - (from->origin - from->hard_start), from->hard_start, (size_t)(from->data_end - from->hard_start));
+	if (from->extra_len)
+		memcpy(origin + linear, from->extra, from->extra_len);
+	to->data = origin + (from->data - from->origin);
+	to->data_meta = origin + (from->data_meta - from->origin);
+	to->data_end = origin + (from->data_end - from->origin);
+	to->origin = origin;
+	to->extra = origin + linear;
+	to->extra_len = from->extra_len;
+	to->hard_start = to->frame->memory;
+	to->hard_end = origin + linear;
+	to->framed = 1;
+	to->ingress_ifindex = from->ingress_ifindex;
+	to->rx_queue_index = from->rx_queue_index;
+	to->egress_ifindex = from->egress_ifindex;
+	return PF_OK;
+}
+
+/* The stretch of bytes at `offset` of metadata, linear part and extra taken as one. */
+static const uint8_t *stretch(const struct pf_packet *p, uint32_t offset, uint32_t *left)
+{
+	const uint32_t front = (uint32_t)(p->data_end - p->data_meta);
+	*left = offset < front ? front - offset : front + p->extra_len - offset;
+	return offset < front ? p->data_meta + offset : p->extra + (offset - front);
+}
+
+static uint32_t whole(const struct pf_packet *p)
+{
+	return (uint32_t)(p->data_end - p->data_meta) + p->extra_len;
+}
+
+uint32_t pf_packet_difference(const struct pf_packet *a, const struct pf_packet *b)
+{
+	const uint32_t a_len = whole(a), b_len = whole(b), common = a_len < b_len ? a_len : b_len;
+	uint32_t at = 0;
+	while (at < common) {
+		uint32_t n, b_left;
+		const uint8_t *p = stretch(a, at, &n), *q = stretch(b, at, &b_left);
+		n = n < b_left ? n : b_left;
+		n = n < common - at ? n : common - at;
+		if (memcmp(p, q, n)) {
+			while (*p == *q)
+				p++, q++, at++;
+			return at;
+		}
+		at += n;
+	}
+	const int same_edges = a_len == b_len && a->data - a->data_meta == b->data - b->data_meta;
+	return same_edges ? UINT32_MAX : common;
+}
+
 int64_t pf_packet_adjust_head(struct pf_packet *p, int32_t offset)
 {
 	const ptrdiff_t at = p->data - p->origin + offset; /* of the new data, from origin */

@@ -74,6 +74,13 @@ void pf_frame_destroy(struct pf_frame *frame);
 enum pf_err pf_packet_load(struct pf_packet *p, const uint8_t *data, uint32_t len, const uint8_t *meta, uint32_t meta_len,
 			   uint32_t linear_limit);
 
+/* Another packet's bytes, room and place in its hook, in `to`'s own frame: a program cannot tell them apart. PF_ENOMEM leaves
+ * `to` unusable until its next init. */
+enum pf_err pf_packet_copy(struct pf_packet *to, const struct pf_packet *from);
+/* Offset of the first byte in which metadata, linear part and extra, one after another, differ; UINT32_MAX: they are the
+ * same, lengths too. */
+uint32_t pf_packet_difference(const struct pf_packet *a, const struct pf_packet *b);
+
 /* bpf_xdp_adjust_head/meta/tail, bpf_xdp_load/store_bytes: 0 or a negative errno, as programs see it. */
 int64_t pf_packet_adjust_head(struct pf_packet *p, int32_t offset);
 int64_t pf_packet_adjust_meta(struct pf_packet *p, int32_t offset);

@@ -1,36 +1,16 @@
 /* batch.c - the hot loop: one batch in one world.
  *
  * The loop is written once and inlined three times: one program with somebody who wants verdicts, or a chain of more,
- * with or without; the fourth case is the interpreter's own loop (pf_vm_run_packets). Per packet it sets only what a program can observe (E2) and adds to two rows of a tally on the stack.
+ * with or without; the fourth case is the interpreter's own loop (pf_vm_run_packets). A chain with a trial has
+ * a loop of its own (trial.c). Per packet it sets only what a program can observe (E2) and adds to two rows of a tally on the stack.
  */
-#include "run.h"
+#include "round.h"
 
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-
 #define PIECE 256 /* packets run before their return values are counted */
 
-struct tally {
-	uint64_t packets[PF_ACTIONS];
-	uint64_t bytes[PF_ACTIONS];
-};
-
-/* What the loop needs of its caller, apart from the worker. */
-struct round {
-	const struct pf_batch *batch;
-	struct pf_verdict *verdicts;
-	const struct pf_source *source;
-	struct pf_sink *sink;
-};
-
-INLINE void begin(struct pf_exec *x, const struct pf_desc *d, uint32_t linear_limit, uint64_t index)
-{
-	pf_packet_init(&x->packet, d->data, d->caplen, linear_limit);
-	pf_exec_begin(x, index, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
-}
-
-static __attribute__((noinline, cold)) void note_fault(struct pf_worker *w)
+void pf_run_note_fault(struct pf_worker *w)
 {
 	struct pf_exec *x = w->exec;
 	if (w->stats.faults++)
@@ -41,23 +21,6 @@ static __attribute__((noinline, cold)) void note_fault(struct pf_worker *w)
 	memset(w->first_fault_prog, 0, sizeof(w->first_fault_prog));
 	if (x->fault.prog)
 		memcpy(w->first_fault_prog, x->fault.prog->name, sizeof(w->first_fault_prog) - 1);
-}
-
-INLINE uint32_t action_of(uint32_t retval)
-{
-	return retval < PF_ACTIONS ? retval : PF_XDP_ABORTED;
-}
-
-/* One program over the packet at hand; a fault is ABORTED (L3). */
-INLINE uint32_t run_program(struct pf_worker *w, struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
-			    uint8_t *faulted)
-{
-	uint64_t r0;
-	if (PF_LIKELY(pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0) == PF_OK))
-		return (uint32_t)r0;
-	note_fault(w);
-	*faulted = 1;
-	return PF_XDP_ABORTED;
 }
 
 /* The rest of a chain: its programs see the packet as the one before left it. Returns the entry that decided. */
@@ -74,15 +37,6 @@ static const struct pf_chain_entry *go_on(struct pf_worker *w, const struct pf_c
 	}
 	w->stats.engine_packets[entry->engine]++;
 	return entry;
-}
-
-INLINE void tell(const struct round *round, uint32_t i, const struct pf_packet *packet,
-		 const struct pf_verdict *verdict)
-{
-	if (round->verdicts)
-		round->verdicts[i] = *verdict;
-	if (round->sink)
-		round->sink->emit(round->sink, round->source, &round->batch->desc[i], packet, verdict);
 }
 
 /* single and told are constants at every call. What does not change within the batch is in locals: the compiler must
@@ -152,7 +106,7 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, 
 		feed.n = left < PIECE ? left : PIECE;
 		feed.done = 0;
 		while (pf_vm_run_packets(w->exec, entry->prog, entry->engine, &feed)) {
-			note_fault(w);
+			pf_run_note_fault(w);
 			retvals[feed.done++] = PF_XDP_ABORTED;
 		}
 		count(tally, feed.desc, retvals, feed.n);
@@ -217,12 +171,16 @@ void pf_worker_run(struct pf_worker *w, struct pf_batch *batch, struct pf_verdic
 	w->exec->bindings = &world->bindings;
 	if (!chain->count)
 		run_empty(w, &round, &tally);
+	else if (PF_UNLIKELY(chain->watched))
+		pf_run_watched(w, chain, &round, &tally);
 	else if (chain->count == 1)
 		(told ? run_single_told : run_single_quiet)(w, chain, &round, &tally);
 	else
 		(told ? run_many_told : run_many_quiet)(w, chain, &round, &tally);
 	w->exec->bindings = NULL;
 	pf_rcu_offline(w->rcu);
+	if (PF_UNLIKELY(w->tripped))
+		pf_run_trip(w);
 	add_up(&w->stats, &tally);
 	if (w->exec->trace)
 		w->stats.trace_lost = w->exec->trace->lost;

@@ -43,6 +43,8 @@ struct pf_worker {
 	uint32_t hook;
 	uint32_t linear_limit;
 	struct pf_exec *exec;
+	struct pf_exec *second;   /* of candidates in the shadow; made when the first one runs */
+	struct pf_trial *tripped; /* claimed in this batch (G4), a reference each */
 	struct pf_run_stats stats;
 	struct pf_fault first_fault;   /* prog is NULL: only name and diag are kept */
 	char first_fault_prog[PF_NAME_MAX];

@@ -65,6 +65,8 @@ void pf_worker_destroy(struct pf_worker *w)
 		w->exec->trace = NULL;
 		pf_exec_destroy(w->exec);
 	}
+	if (w->second)
+		pf_exec_destroy(w->second);
 	pf_datapath_put(w->dp);
 	free(w);
 }

@@ -1,0 +1,62 @@
+/* round.h - what the loops over a batch share (batch.c, trial.c): one packet's beginning, one program's run, telling. */
+#ifndef PF_ROUND_H
+#define PF_ROUND_H
+
+#include "run.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+struct tally {
+	uint64_t packets[PF_ACTIONS];
+	uint64_t bytes[PF_ACTIONS];
+};
+
+/* What a loop needs of its caller, apart from the worker. */
+struct round {
+	const struct pf_batch *batch;
+	struct pf_verdict *verdicts;
+	const struct pf_source *source;
+	struct pf_sink *sink;
+};
+
+INLINE void begin(struct pf_exec *x, const struct pf_desc *d, uint32_t linear_limit, uint64_t index)
+{
+	pf_packet_init(&x->packet, d->data, d->caplen, linear_limit);
+	pf_exec_begin(x, index, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
+}
+
+/* The worker's exec has stopped a program. */
+__attribute__((noinline, cold)) void pf_run_note_fault(struct pf_worker *w);
+
+INLINE uint32_t action_of(uint32_t retval)
+{
+	return retval < PF_ACTIONS ? retval : PF_XDP_ABORTED;
+}
+
+/* One program over the packet at hand; a fault is ABORTED (L3). */
+INLINE uint32_t run_program(struct pf_worker *w, struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
+			    uint8_t *faulted)
+{
+	uint64_t r0;
+	if (PF_LIKELY(pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0) == PF_OK))
+		return (uint32_t)r0;
+	pf_run_note_fault(w);
+	*faulted = 1;
+	return PF_XDP_ABORTED;
+}
+
+INLINE void tell(const struct round *round, uint32_t i, const struct pf_packet *packet,
+		 const struct pf_verdict *verdict)
+{
+	if (round->verdicts)
+		round->verdicts[i] = *verdict;
+	if (round->sink)
+		round->sink->emit(round->sink, round->source, &round->batch->desc[i], packet, verdict);
+}
+
+/* trial.c: a chain in which a trial runs. */
+void pf_run_watched(struct pf_worker *w, const struct pf_chain *chain, const struct round *round, struct tally *tally);
+/* Offline: ends the trials whose guards tripped in the batch (hook/trial.h, G4). */
+void pf_run_trip(struct pf_worker *w);
+
+#endif
