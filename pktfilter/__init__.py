@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .handles.maps import BPF_ANY, BPF_EXIST, BPF_NOEXIST, Map, MapKeyError
     from .handles.program import XDP, Program, TestRun
     from .handles.transactions import Transaction, transaction
+    from .handles.trials import ArmReport, Guard, Sample, Trial, TrialReport
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
@@ -76,6 +77,7 @@ _WHERE = {
     **dict.fromkeys(("Transaction", "transaction"), ".handles.transactions"),
     **dict.fromkeys(("PendingUpdate", "Update"), ".handles.updates"),
     "Generation": ".handles.history",
+    **dict.fromkeys(("ArmReport", "Guard", "Sample", "Trial", "TrialReport"), ".handles.trials"),
     **dict.fromkeys(("Object", "load"), ".handles.loader"),
     **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_NOEXIST", "Map", "MapKeyError"), ".handles.maps"),
     "Diagnostic": ".diagnostics",
@@ -90,6 +92,7 @@ __all__ = [
     "BPF_EXIST",
     "BPF_NOEXIST",
     "XDP",
+    "ArmReport",
     "AssemblerError",
     "Batch",
     "CanUpdate",
@@ -99,6 +102,7 @@ __all__ = [
     "ExecutionFault",
     "Generation",
     "GraceTimeout",
+    "Guard",
     "Hook",
     "HookStats",
     "IncompatibleProgram",
@@ -125,11 +129,14 @@ __all__ = [
     "ProgramSpec",
     "Replay",
     "ReplayResult",
+    "Sample",
     "StaleGeneration",
     "StaleProgram",
     "TestRun",
     "Transaction",
     "TransactionError",
+    "Trial",
+    "TrialReport",
     "Update",
     "Verification",
     "VerifierError",

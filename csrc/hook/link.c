@@ -50,14 +50,6 @@ static enum pf_err check_update(const struct pf_edit *edit, struct pf_diag *diag
 	return err ? err : check_trial(edit->link, diag);
 }
 
-static enum pf_err check_start(const struct pf_edit *edit, struct pf_diag *diag)
-{
-	enum pf_err err = check_attached(edit->link, diag);
-	if (!err)
-		err = check_type(edit->trial->prog, diag);
-	return err ? err : check_trial(edit->link, diag);
-}
-
 static enum pf_err no_generation(const struct pf_edit *edit, struct pf_diag *diag)
 {
 	struct pf_generation oldest = { 0 };
@@ -171,7 +163,8 @@ static enum pf_err apply_edit(struct pf_datapath *dp, struct pf_edit *edit, stru
 		edit->idle = now == NULL;
 		break;
 	case PF_EDIT_TRIAL:
-		err = check_start(edit, diag);
+		edit->prog = edit->trial->prog;
+		err = check_update(edit, diag);
 		if (!err)
 			err = pf_trial_apply(edit, now, diag);
 		break;

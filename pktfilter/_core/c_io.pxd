@@ -29,6 +29,7 @@ cdef extern from "packet/batch.h" nogil:
         uint8_t covered
         uint8_t engine
         uint8_t faulted
+        uint8_t arm
         uint64_t generation
     struct pf_source:
         const pf_iface *(*iface)(const pf_source *source, uint32_t index) noexcept nogil

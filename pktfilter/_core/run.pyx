@@ -71,7 +71,8 @@ cdef class Worker:
         return <int>end
 
     def run_batch(self, Reader reader not None, Writer writer, unsigned char[::1] actions not None,
-                  uint32_t[::1] lengths not None, long long[::1] timestamps not None, uint32_t[::1] retvals not None):
+                  uint32_t[::1] lengths not None, long long[::1] timestamps not None, uint32_t[::1] retvals not None,
+                  unsigned char[::1] arms not None, uint64_t[::1] generations not None):
         """Reads and runs one batch and fills in the caller's arrays (batch capacity each). Returns
         (n, first, datapath generation); n is 0 at the end."""
         cdef pf_verdict *verdicts = NULL
@@ -81,7 +82,8 @@ cdef class Worker:
         cdef pf_err err
         cdef uint32_t i, n
         cdef uint64_t first
-        if min(actions.shape[0], lengths.shape[0], timestamps.shape[0], retvals.shape[0]) < self.batch.capacity:
+        if min(actions.shape[0], lengths.shape[0], timestamps.shape[0], retvals.shape[0], arms.shape[0],
+               generations.shape[0]) < self.batch.capacity:
             raise ValueError("the arrays are shorter than the batch")
         verdicts = <pf_verdict *>PyMem_Malloc(self.batch.capacity * sizeof(pf_verdict))
         if verdicts is NULL:
@@ -106,6 +108,8 @@ cdef class Worker:
                     for i in range(n):
                         actions[i] = verdicts[i].action
                         retvals[i] = verdicts[i].retval
+                        arms[i] = verdicts[i].arm
+                        generations[i] = verdicts[i].generation
             if err:
                 raise_diag(err, &diag)
         finally:

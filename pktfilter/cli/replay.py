@@ -20,6 +20,7 @@ from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .programs import load_program
+from .trials import begin_trial, check_trial_options
 
 _STARTED = time.perf_counter()
 
@@ -96,6 +97,28 @@ def _swap_option(text: str) -> tuple[int, str]:
     help="Replace the program: packets with index < N run the old one. Repeatable.",
 )
 @click.option(
+    "--shadow",
+    metavar="PROG2",
+    help="Run PROG2 beside PROG on copies of the packets, and say where they differ.",
+)
+@click.option(
+    "--canary",
+    metavar="PROG2",
+    help="Give PROG2 the packets of a share of the flows; a connection keeps its program.",
+)
+@click.option(
+    "--fraction",
+    type=click.FloatRange(0, 1),
+    metavar="F",
+    help="The canary's share of the flows, 0 to 1.  [default: 0.05]",
+)
+@click.option(
+    "--guard",
+    is_flag=True,
+    help="End the shadow or canary by itself when it differs in over 1 % of the packets (shadow), "
+    "faults, drops 5 points more or less, or takes over twice as long.",
+)
+@click.option(
     "--linear",
     default="kernel",
     type=click.Choice(["kernel", "full"]),
@@ -124,6 +147,10 @@ def replay_command(
     workers: int,
     seed: int,
     swaps: tuple[str, ...],
+    shadow: str | None,
+    canary: str | None,
+    fraction: float | None,
+    guard: bool,
     linear: str,
     as_ethernet: bool,
     unverified: bool,
@@ -134,6 +161,7 @@ def replay_command(
             "--write chooses what -w writes" if which else "--comment is about what -w writes",
             hint="add -w OUT",
         )
+    check_trial_options(shadow, canary, fraction, guard, swaps)
     resolve_engine(engine)
     parsed = [_swap_option(text) for text in swaps]
     to_stdout = write == "-"
@@ -166,9 +194,12 @@ def replay_command(
             on_trace=_print_trace,
         )
         with _interruptible(run):
+            # Last, so that nothing which fails before leaves a trial behind.
+            trial = begin_trial(link, shadow, canary, fraction, guard, program)
             startup = time.perf_counter() - _STARTED
             result = run.run()
     result.startup_s = startup
+    result.trial = None if trial is None else trial.report
     _print(result, as_json=as_json, to_stdout=to_stdout)
     if result.swaps_left and not (result.errors or result.interrupted):
         late = ", ".join(str(n) for n in result.swaps_left)
@@ -196,6 +227,11 @@ def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool) -> None:
     # A file name is no markup.
     console = Console(stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print(summary(result))
+    if result.trial is not None:
+        from .trials import trial_summary
+
+        console.print("")
+        console.print(trial_summary(result.trial))
 
 
 def _print_trace(lines: list[str], lost: int) -> None:

@@ -12,6 +12,7 @@ from ..objects import ObjectSpec
 from .history import Generation, generations
 from .program import XDP, Program, program_handle
 from .transactions import Edit, _current
+from .trials import Tried
 from .updates import Update, timeout_ns
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class CanUpdate(NamedTuple):
         return self.error is None
 
 
-class Link:
+class Link(Tried):
     """The owner of one place in a hook's chain; made by `Hook.attach`."""
 
     def __init__(self, hook: Hook, ref: LinkRef, program: Program) -> None:

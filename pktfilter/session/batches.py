@@ -23,7 +23,9 @@ class Batch:
 
     `verdicts` (uint8, `pf.XDP` values), `retvals` (uint32, what the program returned), `lengths`
     (uint32, bytes as captured), `timestamps_ns` (int64, since the epoch); `generation` of the datapath
-    whose world ran the batch; `first` is the index of its first packet.
+    whose world ran the batch; `first` is the index of its first packet. `arms` (uint8): 1 where a
+    canary's candidate decided; `generations` (uint64): of the link whose program decided, 0 where no
+    program ran.
     """
 
     verdicts: np.ndarray[Any, Any]
@@ -32,6 +34,8 @@ class Batch:
     timestamps_ns: np.ndarray[Any, Any]
     generation: int
     first: int
+    arms: np.ndarray[Any, Any]
+    generations: np.ndarray[Any, Any]
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -83,9 +87,17 @@ def _batches(
                 while True:
                     actions, retvals = np.empty(size, np.uint8), np.empty(size, np.uint32)
                     lengths, stamps = np.empty(size, np.uint32), np.empty(size, np.int64)
+                    arms, generations = np.empty(size, np.uint8), np.empty(size, np.uint64)
                     try:
                         n, first, generation = worker.run_batch(
-                            source.reader, None, actions, lengths, stamps, retvals
+                            source.reader,
+                            None,
+                            actions,
+                            lengths,
+                            stamps,
+                            retvals,
+                            arms,
+                            generations,
                         )
                         if not n:
                             source.check()
@@ -93,7 +105,14 @@ def _batches(
                     except CaptureError as error:
                         raise blame(error, source, None) from None
                     yield Batch(
-                        actions[:n], retvals[:n], lengths[:n], stamps[:n], generation, first
+                        actions[:n],
+                        retvals[:n],
+                        lengths[:n],
+                        stamps[:n],
+                        generation,
+                        first,
+                        arms[:n],
+                        generations[:n],
                     )
     finally:
         hook._leave(worker)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
 from .options import DEFAULT_BATCH
+
+if TYPE_CHECKING:
+    from ..handles.trials import TrialReport
 
 
 @dataclass
@@ -35,7 +38,8 @@ class ReplayResult:
     """What a replay did; times in seconds, `bytes` as captured.
 
     `swaps_left` holds the packets of swaps that the inputs did not reach,
-    `errors` what ended inputs or the output early, in order; everything before was processed.
+    `errors` what ended inputs or the output early, in order; everything before was processed; `trial`
+    is what a shadow or canary that ran beside it found (set by `replay --shadow` and `--canary`).
     """
 
     packets: int = 0
@@ -61,6 +65,7 @@ class ReplayResult:
     inputs: list[InputReport] = field(default_factory=list)
     first_fault: str | None = None
     interrupted: bool = False
+    trial: TrialReport | None = None
     errors: list[PktfilterError] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +75,7 @@ class ReplayResult:
         }
         result["swaps"] = [asdict(swap) for swap in self.swaps]
         result["inputs"] = [asdict(entry) for entry in self.inputs]
+        result["trial"] = None if self.trial is None else self.trial.to_json()
         result["errors"] = [str(error) for error in self.errors]
         return result
 
