@@ -9,7 +9,6 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pktfilter._core.trial import flow_hash
 
 scapy = pytest.importorskip("scapy.all", reason="these packets are made with scapy")

@@ -190,6 +190,7 @@ class Trial:
             error.place = f"link {self.link.id}"
             raise
         update = self.link._changed(change, self.program, self.program)
+        self.link._forget_ended_trial()
         if wait:
             update.wait(timeout)
         return update
@@ -202,6 +203,7 @@ class Trial:
         """
         _not_in_transaction()
         change = self._ref.abandon(why.encode() if why else None)
+        self.link._forget_ended_trial()
         if wait:
             change.wait(timeout_ns(timeout))
 
@@ -255,7 +257,13 @@ class Tried:
     @property
     def trial(self) -> Trial | None:
         """The trial that runs on the link; None: none does."""
-        return self._trial if self._trial is not None and self._trial.running else None
+        self._forget_ended_trial()
+        return self._trial
+
+    def _forget_ended_trial(self) -> None:
+        """What an ended trial holds is the user's alone."""
+        if self._trial is not None and not self._trial.running:
+            self._trial = None
 
     def shadow(
         self,
