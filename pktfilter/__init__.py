@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from .handles.maps import BPF_ANY, BPF_EXIST, BPF_NOEXIST, Map, MapKeyError
     from .handles.program import XDP, Program, TestRun
     from .handles.transactions import Transaction, transaction
-    from .handles.trials import ArmReport, Guard, Sample, Trial, TrialReport
+    from .handles.trial_report import ArmReport, Guard, Sample, TrialReport
+    from .handles.trials import Trial
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
@@ -77,7 +78,8 @@ _WHERE = {
     **dict.fromkeys(("Transaction", "transaction"), ".handles.transactions"),
     **dict.fromkeys(("PendingUpdate", "Update"), ".handles.updates"),
     "Generation": ".handles.history",
-    **dict.fromkeys(("ArmReport", "Guard", "Sample", "Trial", "TrialReport"), ".handles.trials"),
+    **dict.fromkeys(("ArmReport", "Guard", "Sample", "TrialReport"), ".handles.trial_report"),
+    "Trial": ".handles.trials",
     **dict.fromkeys(("Object", "load"), ".handles.loader"),
     **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_NOEXIST", "Map", "MapKeyError"), ".handles.maps"),
     "Diagnostic": ".diagnostics",

@@ -1,6 +1,6 @@
 /* datapath.c - the slot: publishing, retiring, hearing of binding changes, and a datapath's beginning and end. */
 #include "clock.h"
-#include "internal.h"
+#include "trial_edit.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -92,14 +92,6 @@ uint64_t pf_history_grace(struct pf_history *history, uint64_t token, uint64_t n
 /* Puts what is held; not under dp->lock. */
 void pf_history_destroy(struct pf_history *history);
 
-/* trial.c, under dp->lock. The edit is TRIAL (of an attached link without one), PROMOTE or ABANDON: says what it does to
- * the link (prog, idle, revision_only, restores) and stages the trial. */
-enum pf_err pf_trial_apply(struct pf_edit *edit, struct pf_prog *now, struct pf_diag *diag);
-void pf_trial_revert(struct pf_link *link);
-/* Before the link's own views settle; for every edit, in order. What ended is the edit's to put. */
-void pf_trial_settle(struct pf_edit *edit);
-void pf_trial_lose(struct pf_trial *trial); /* the datapath is torn down */
-
 static inline enum pf_err pf_hook_nomem(struct pf_diag *diag)
 {
 	return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_HOOK_NOMEM, 0, 0, 0, 0, NULL);

@@ -1,6 +1,5 @@
 /* link.c - the rules of a link, and the commit that applies edits of links together. */
-#include "internal.h"
-#include "trial.h"
+#include "trial_edit.h"
 
 #include <stdlib.h>
 #include <string.h>

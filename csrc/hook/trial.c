@@ -1,6 +1,5 @@
 /* trial.c - a trial's beginning, its edits of the link, and its end. */
-#include "internal.h"
-#include "trial.h"
+#include "trial_edit.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..handles.links import Link
 from ..handles.program import Program
-from ..handles.trials import ArmReport, Guard, Sample, Trial, TrialReport
+from ..handles.trial_report import ArmReport, Guard, Sample, TrialReport
+from ..handles.trials import Trial
 from . import UsageError
 
 if TYPE_CHECKING:

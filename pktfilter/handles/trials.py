@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.hook import LinkRef
@@ -14,12 +13,12 @@ from .continuity import prepare, reachable_maps
 from .maps import Map, differences
 from .program import XDP, Program
 from .transactions import _current
+from .trial_report import ACTIONS, NO_GUARD, ArmReport, Guard, Sample, TrialReport
 from .updates import Update, timeout_ns
 
 if TYPE_CHECKING:
     from .links import Link
 
-_ACTIONS = tuple(action.name.lower() for action in XDP)
 #: Map types whose elements can be read and written one by one by key.
 _COPIED = frozenset(
     {
@@ -33,122 +32,6 @@ _COPIED = frozenset(
     }
 )
 _RDONLY_PROG = 1 << 7
-
-
-@dataclass(frozen=True)
-class Guard:
-    """Limits; a trial that exceeds one ends by itself, and says why. None: no such limit.
-
-    `max_difference` (shadow only): share of compared packets whose action, redirection or bytes
-    differ. `max_faults`: runs of the candidate that the checked interpreter stopped, judged from the
-    first packet on. `max_drop_change`: how far the arms' shares of DROP and ABORTED may be apart,
-    either way; in a canary each arm has its own packets. `max_ns_ratio`: the candidate's median
-    duration over the current program's, once 16 packets of each were timed (one in 64 is). All but
-    the faults are judged once each arm ran `min_packets`. Looked at after every batch (of one
-    worker; with more, after one batch of each on average).
-    """
-
-    max_difference: float | None = 0.01
-    max_faults: int | None = 0
-    max_drop_change: float | None = 0.05
-    max_ns_ratio: float | None = 2.0
-    min_packets: int = 1000
-
-    def __post_init__(self) -> None:
-        for name in ("max_difference", "max_drop_change", "max_ns_ratio", "max_faults"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise InputError(f"{name} is out of range", found=value, expected="0 or more")
-        if self.min_packets < 0:
-            raise InputError(
-                "min_packets is out of range", found=self.min_packets, expected="0 or more"
-            )
-
-
-_NO_GUARD = Guard(None, None, None, None, 0)
-
-
-@dataclass(frozen=True)
-class ArmReport:
-    """What one of the two programs did. `ns_per_packet`: median of the timed packets; None: none was."""
-
-    program: str
-    packets: int
-    actions: dict[str, int]
-    faults: int
-    timed: int
-    ns_per_packet: float | None
-
-    @property
-    def drop_rate(self) -> float:
-        """Share of DROP and ABORTED; 0 when it ran no packet."""
-        dropped = self.actions["drop"] + self.actions["aborted"]
-        return dropped / self.packets if self.packets else 0.0
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A packet that the two programs treated differently.
-
-    `packet` is its index in the whole input; `lengths` are those after the runs (current,
-    candidate); `first_difference` is an offset in the bytes after the runs, metadata in front (None:
-    the bytes are the same); `data` the first 128 bytes of the packet as both got it, `length` its
-    whole length then.
-    """
-
-    packet: int
-    timestamp_ns: int
-    actions: tuple[XDP, XDP]
-    lengths: tuple[int, int]
-    first_difference: int | None
-    length: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class TrialReport:
-    """What a trial found so far. While it runs, counters may disagree by a batch; after its end and
-    the grace period they are exact.
-
-    `state` is "running", "promoted", "abandoned", "tripped" (its guard ended it) or "detached" (its
-    link went); `why` the guard's reason. Of a shadow: `compared` packets, of which `differing` in
-    action, redirection or bytes, and each of these; `pairs` counts (current's action, candidate's
-    action); `missed` packets were not compared, for want of memory.
-    """
-
-    kind: str
-    state: str
-    why: str
-    current: ArmReport
-    candidate: ArmReport
-    compared: int
-    differing: int
-    action_differs: int
-    redirect_differs: int
-    bytes_differ: int
-    missed: int
-    pairs: dict[tuple[str, str], int]
-    samples: tuple[Sample, ...]
-
-    @property
-    def difference_rate(self) -> float:
-        """Share of compared packets that differ; 0 when none was compared."""
-        return self.differing / self.compared if self.compared else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `replay --json` has in "trial"."""
-        result = asdict(self)
-        for name, arm in (("current", self.current), ("candidate", self.candidate)):
-            result[name]["drop_rate"] = arm.drop_rate
-        result["difference_rate"] = self.difference_rate
-        result["pairs"] = [
-            {"current": now, "candidate": then, "packets": n}
-            for (now, then), n in self.pairs.items()
-        ]
-        for row, sample in zip(result["samples"], self.samples, strict=True):
-            row["actions"] = [action.name.lower() for action in sample.actions]
-            row["data"] = sample.data.hex()
-        return result
 
 
 class Trial:
@@ -216,7 +99,7 @@ class Trial:
             ArmReport(
                 program=name,
                 packets=arm["packets"],
-                actions=dict(zip(_ACTIONS, arm["actions"], strict=True)),
+                actions=dict(zip(ACTIONS, arm["actions"], strict=True)),
                 faults=arm["faults"],
                 timed=arm["timed"],
                 ns_per_packet=arm["median_ns"] if arm["timed"] else None,
@@ -236,7 +119,7 @@ class Trial:
             bytes_differ=sums["bytes_differ"],
             missed=sums["missed"],
             pairs={
-                (_ACTIONS[now], _ACTIONS[then]): n
+                (ACTIONS[now], ACTIONS[then]): n
                 for now, row in enumerate(sums["pairs"])
                 for then, n in enumerate(row)
                 if n
@@ -346,7 +229,7 @@ class Tried:
         if maps is not None or not isinstance(new, Program):
             candidate, _, _ = prepare(current, new, maps, None, name)
         assert isinstance(candidate, Program)
-        limits = guard or _NO_GUARD
+        limits = guard or NO_GUARD
         ref = TrialRef(
             link._ref,
             candidate._ref,

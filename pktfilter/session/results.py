@@ -9,7 +9,7 @@ from ..errors import PktfilterError
 from .options import DEFAULT_BATCH
 
 if TYPE_CHECKING:
-    from ..handles.trials import TrialReport
+    from ..handles.trial_report import TrialReport
 
 
 @dataclass

@@ -317,7 +317,7 @@ static void test_one_trial_and_no_update_beside_it(void)
 	CHECK_EQ(pf_link_update(s->link, candidate, NULL, NULL, &diag), PF_EBUSY);
 	CHECK_EQ(diag.code, PF_DIAG_HOOK_TRIAL);
 	CHECK_EQ(pf_link_rollback(s->link, 0, NULL, NULL, NULL), PF_EBUSY);
-	CHECK_EQ(pf_link_can_update(s->link, candidate, NULL), PF_EBUSY);
+	CHECK_EQ(pf_link_can_update(s->link, candidate, NULL, NULL), PF_EBUSY);
 	CHECK_EQ(pf_trial_start(other, NULL, NULL), PF_EBUSY);
 	CHECK_EQ(pf_trial_start(trial, NULL, NULL), PF_EBUSY);
 	struct pf_expect stale = { .program = old };
