@@ -135,12 +135,18 @@ static void take_sample(struct pf_trial *trial, const struct step *s, const stru
 	atomic_store_explicit(&sample->ready, 1, memory_order_release); /* pairs with pf_trial_sample's acquire */
 }
 
+/* Where to: an interface, or a key of the program's own map. */
+static int same_target(const struct pf_exec *x, const struct pf_exec *y)
+{
+	return x->redirect == y->redirect &&
+	       (x->redirect == PF_REDIRECT_NONE || x->redirect_target == y->redirect_target);
+}
+
 static void compare(struct pf_trial *trial, const struct step *s, const struct pf_exec *x, const struct pf_exec *y,
 		    const uint32_t actions[PF_ARMS], struct pf_trial_row *row, const struct input *in)
 {
 	const uint32_t difference = pf_packet_difference(&x->packet, &y->packet);
-	const int redirected = actions[0] == PF_XDP_REDIRECT && actions[1] == PF_XDP_REDIRECT &&
-			       (x->redirect != y->redirect || x->redirect_target != y->redirect_target);
+	const int redirected = actions[0] == PF_XDP_REDIRECT && actions[1] == PF_XDP_REDIRECT && !same_target(x, y);
 	add(&row->compared, 1);
 	add(&row->pairs[actions[0]][actions[1]], 1);
 	if (PF_LIKELY(actions[0] == actions[1] && difference == UINT32_MAX && !redirected))

@@ -210,6 +210,73 @@ static void test_small(void)
 	teardown(&p);
 }
 
+/* A copy behaves as its original from there on, at both ends, and shows the same bytes; one changed byte is found where it
+ * is, whichever part it lies in. */
+static void test_copy(void)
+{
+	static const uint32_t limits[] = { PF_PACKET_LINEAR, 600, UINT32_MAX };
+	for (uint32_t round = 0; round < 3000; round++) {
+		struct pair p;
+		const uint32_t len = 14 + random_below(round % 3 ? 200 : 9000);
+		setup(&p, len, limits[random_below(3)]);
+		struct pf_packet *from = &p.chunk, *to = &p.frame;
+		from->ingress_ifindex = 5;
+		from->rx_queue_index = 6;
+		from->egress_ifindex = 7;
+		for (uint32_t i = 0; i < round % 6; i++) {
+			(void)pf_packet_adjust_head(from, (int32_t)random_below(120) - 60);
+			(void)pf_packet_adjust_meta(from, -4 * (int32_t)random_below(4));
+			(void)pf_packet_adjust_tail(from, (int32_t)random_below(80) - 40);
+		}
+		CHECK_EQ(pf_packet_copy(to, from), PF_OK);
+		CHECK_EQ(to->ingress_ifindex, 5);
+		CHECK_EQ(to->rx_queue_index, 6);
+		CHECK_EQ(to->egress_ifindex, 7);
+		for (uint32_t i = 0; i < 6; i++) {
+			const int32_t by = (int32_t)random_below(200) - 100;
+			CHECK_EQ(pf_packet_difference(from, to), UINT32_MAX);
+			CHECK_EQ(pf_packet_difference(to, from), UINT32_MAX);
+			CHECK_EQ(to->data_end - to->data, from->data_end - from->data);
+			CHECK_EQ(to->extra_len, from->extra_len);
+			CHECK_EQ(pf_packet_adjust_head(from, by), pf_packet_adjust_head(to, by));
+			CHECK_EQ(pf_packet_adjust_meta(from, by & ~3), pf_packet_adjust_meta(to, by & ~3));
+			CHECK_EQ(pf_packet_adjust_tail(from, by), pf_packet_adjust_tail(to, by));
+		}
+		const uint32_t meta = (uint32_t)(to->data - to->data_meta), total = meta + pf_packet_length(to);
+		const uint32_t at = random_below(total);
+		const uint32_t front = (uint32_t)(to->data_end - to->data_meta);
+		*(at < front ? to->data_meta + at : to->extra + (at - front)) ^= 0x80;
+		CHECK_EQ(pf_packet_difference(from, to), at);
+		teardown(&p);
+	}
+}
+
+static void test_difference_of_edges(void)
+{
+	struct pair p;
+	setup(&p, 100, PF_PACKET_LINEAR);
+	CHECK_EQ(pf_packet_difference(&p.chunk, &p.frame), UINT32_MAX);
+	CHECK_EQ(pf_packet_adjust_tail(&p.frame, -1), 0);
+	CHECK_EQ(pf_packet_difference(&p.chunk, &p.frame), 99);
+	CHECK_EQ(pf_packet_adjust_tail(&p.frame, 1), 0); /* now a zero */
+	CHECK_EQ(pf_packet_difference(&p.chunk, &p.frame), 99);
+	p.frame.data_end[-1] = p.chunk.data_end[-1];
+	/* The same bytes, the first four of them metadata. */
+	CHECK_EQ(pf_packet_adjust_head(&p.frame, 4), 0);
+	p.frame.data_meta = p.frame.data - 4;
+	CHECK_EQ(pf_packet_difference(&p.chunk, &p.frame), 100);
+	CHECK_EQ(pf_packet_difference(&p.frame, &p.chunk), 100);
+	/* Linear and extra parts may lie differently: the bytes count. */
+	struct pair q;
+	setup(&q, 5000, PF_PACKET_LINEAR);
+	CHECK_EQ(pf_packet_load(&q.frame, q.memory, 5000, NULL, 0, 1000), PF_OK);
+	CHECK_EQ(pf_packet_difference(&q.chunk, &q.frame), UINT32_MAX);
+	q.frame.extra[3500] ^= 1;
+	CHECK_EQ(pf_packet_difference(&q.chunk, &q.frame), 4500);
+	teardown(&q);
+	teardown(&p);
+}
+
 int main(void)
 {
 	test_walks();
@@ -218,5 +285,7 @@ int main(void)
 	test_tail();
 	test_bytes();
 	test_small();
+	test_copy();
+	test_difference_of_edges();
 	return 0;
 }

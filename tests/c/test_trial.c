@@ -220,6 +220,105 @@ static void test_shadow_of_moved_packets(void)
 	pf_prog_put(candidate);
 }
 
+/* Writes clock, random number, interface and queue into the packet at 16; then DROP where the random number is odd. */
+static struct pf_prog *observer(int32_t id)
+{
+	const struct pf_insn insns[] = {
+		INSN(0xbf, 6, 1, 0, 0), CALL(5), INSN(0xbf, 7, 0, 0, 0), CALL(7), LDX_W(2, 6, 0), STX_W(2, 7, 16),
+		STX_W(2, 0, 20), LDX_W(3, 6, 12), STX_W(2, 3, 24), LDX_W(3, 6, 16), STX_W(2, 3, 28),
+		INSN(0x57, 0, 0, 0, 1), ADD_IMM(0, 1), EXIT(),
+	};
+	return prog_of(insns, COUNT(insns), NULL, 0, (uint64_t)id);
+}
+
+/* Behind a program that draws a random number, too: a shadow of the same program finds no difference. */
+static void test_shadow_stands_where_its_link_stands(void)
+{
+	struct scene *s = scene_of(observer(1));
+	struct pf_prog *again = observer(2), *candidate = observer(3);
+	struct pf_link *link = attached(s->dp, 0, again, 60, 0);
+	struct pf_worker_options options = { .seed = 5, .ingress_ifindex = 7, .rx_queue_index = 9 };
+	pf_worker_destroy(s->worker);
+	CHECK_EQ(pf_worker_create(s->dp, 0, &options, &s->worker, NULL), PF_OK);
+	struct pf_trial *trial = trial_of(link, candidate, PF_TRIAL_SHADOW, 0, NO_GUARD);
+	start(trial);
+	run(s);
+	const struct pf_trial_sums sums = sums_of(trial);
+	CHECK(sums.compared > PACKETS / 4 && sums.compared < PACKETS); /* those that the first one let through */
+	CHECK_EQ(sums.differing, 0);
+	CHECK(sums.arms[1].actions[PF_XDP_DROP] > 0);
+	CHECK_EQ(s->traffic->bytes[PACKETS - 1][24], 7);
+	CHECK_EQ(s->traffic->bytes[PACKETS - 1][28], 9);
+	pf_trial_put(trial);
+	pf_link_put(link);
+	scene_free(s);
+	pf_prog_put(again);
+	pf_prog_put(candidate);
+}
+
+/* Each program has a prog array of its own; the candidate's targets are reached in the same world. */
+static void test_shadow_makes_tail_calls(void)
+{
+	struct pf_map *arrays[] = { map_of(PF_MAP_PROG_ARRAY, 2, NULL), map_of(PF_MAP_PROG_ARRAY, 2, NULL) };
+	struct pf_prog *target = returning(PF_XDP_TX);
+	for (uint32_t i = 0; i < 2; i++)
+		CHECK_EQ(bind_at(arrays[i], 0, &target->ref, NULL), PF_OK);
+	struct scene *s = scene_of(tail_caller(arrays[0], 0, PF_XDP_DROP));
+	struct pf_prog *candidate = tail_caller(arrays[1], 0, PF_XDP_DROP);
+	struct pf_trial *trial = trial_of(s->link, candidate, PF_TRIAL_SHADOW, 0, NO_GUARD);
+	start(trial);
+	run(s);
+	CHECK_EQ(sums_of(trial).pairs[PF_XDP_TX][PF_XDP_TX], PACKETS);
+	pf_trial_put(trial);
+	scene_free(s);
+	pf_prog_put(candidate);
+	for (uint32_t i = 0; i < 2; i++)
+		pf_ref_put(&arrays[i]->ref);
+	pf_prog_put(target);
+}
+
+/* redirect(ifindex) where byte 50 is below `limit`; REDIRECT in any case. */
+static struct pf_prog *redirector(int32_t ifindex, int32_t limit, int32_t action)
+{
+	const struct pf_insn insns[] = {
+		LDX_W(2, 1, 0), LDX_B(3, 2, 50), INSN(0x35, 3, 0, 3, limit), MOV_IMM(1, ifindex), MOV_IMM(2, 0), CALL(23),
+		MOV_IMM(0, action), EXIT(),
+	};
+	return prog_of(insns, COUNT(insns), NULL, 0, (uint64_t)ifindex);
+}
+
+static void test_redirections(void)
+{
+	struct pf_prog *same = redirector(3, 128, PF_XDP_REDIRECT), *other = redirector(4, 100, PF_XDP_REDIRECT);
+	struct pf_prog *candidates[] = { same, other };
+	for (uint32_t i = 0; i < 2; i++) {
+		struct scene *s = scene_of(redirector(3, 128, PF_XDP_REDIRECT));
+		struct pf_trial *trial = trial_of(s->link, candidates[i], PF_TRIAL_SHADOW, 0, NO_GUARD);
+		start(trial);
+		run(s);
+		CHECK_EQ(sums_of(trial).redirect_differs, i ? 128 : 0);
+		CHECK_EQ(sums_of(trial).differing, i ? 128 : 0);
+		CHECK_EQ(sums_of(trial).action_differs, 0);
+		pf_trial_put(trial);
+		scene_free(s);
+	}
+	/* A redirection of a program that did not decide is none. */
+	struct scene *s = scene_of(redirector(3, 256, PF_XDP_PASS));
+	struct pf_prog *last = returning(PF_XDP_REDIRECT);
+	struct pf_link *link = attached(s->dp, 0, last, 60, 0);
+	struct pf_trial *trial = trial_of(link, other, PF_TRIAL_SHADOW, 0, NO_GUARD);
+	start(trial);
+	run(s);
+	CHECK_EQ(s->worker->exec->redirect, PF_REDIRECT_NONE);
+	CHECK_EQ(sums_of(trial).redirect_differs, 100);
+	pf_trial_put(trial);
+	pf_link_put(link);
+	scene_free(s);
+	pf_prog_put(last);
+	pf_prog_put(same);
+	pf_prog_put(other);
+}
+
 static void test_shadow_refuses_a_shared_map(void)
 {
 	struct pf_map *map = map_of(PF_MAP_ARRAY, 4, NULL);
@@ -473,6 +572,7 @@ static void test_guards(void)
 	guard.max_drop_change = 0.1;
 	trips(dropper(100), dropper(130), PF_TRIAL_SHADOW, guard, "drop rate", 1);
 	trips(returning(PF_XDP_PASS), returning(PF_XDP_DROP), PF_TRIAL_CANARY, guard, "drop rate", 1);
+	trips(returning(PF_XDP_DROP), returning(PF_XDP_PASS), PF_TRIAL_SHADOW, guard, "drop rate 0 against 1", 1);
 	guard = NO_GUARD;
 	guard.max_faults = 9; /* five in a batch */
 	trips(returning(PF_XDP_PASS), faulty(), PF_TRIAL_SHADOW, guard, "faults", 2);
@@ -507,6 +607,7 @@ static void test_no_memory(void)
 	struct pf_prog *candidate = dropper(130);
 	struct pf_guard guard = NO_GUARD;
 	guard.max_difference = 0;
+	guard.min_packets = 2 * PACKETS;
 	struct pf_trial *trial = trial_of(s->link, candidate, PF_TRIAL_SHADOW, 0, guard);
 	long n = 0;
 	for (enum pf_err err = PF_ENOMEM; err; n++) {
@@ -525,12 +626,15 @@ static void test_no_memory(void)
 	CHECK(sums_of(trial).missed >= 1);
 	CHECK_EQ(s->worker->stats.packets, PACKETS);
 	CHECK_EQ(s->worker->stats.actions[PF_XDP_DROP], 100);
+	run(s);
+	CHECK_EQ(state_of(trial), PF_TRIAL_RUNNING); /* by one packet */
 	for (n = 0; state_of(trial) == PF_TRIAL_RUNNING; n++) {
 		CHECK(n < 20);
 		fail_after = n;
 		run(s);
 		fail_after = -1;
 	}
+	CHECK(n > 1); /* the first trips could not publish */
 	CHECK_EQ(state_of(trial), PF_TRIAL_TRIPPED);
 	pf_trial_put(trial);
 	scene_free(s);
@@ -543,6 +647,9 @@ int main(void)
 	test_shadow_bytes();
 	test_shadow_sees_what_its_link_saw();
 	test_shadow_of_moved_packets();
+	test_shadow_stands_where_its_link_stands();
+	test_shadow_makes_tail_calls();
+	test_redirections();
 	test_shadow_refuses_a_shared_map();
 	test_canary_keeps_flows_together();
 	test_canary_ends_of_the_range();
