@@ -128,6 +128,20 @@ class CaptureError(InputError):
         self.damaged = damaged
 
 
+class ControlError(PktfilterError):
+    """A running engine refused what a control socket asked, could not be reached, or answered badly.
+
+    `errno` is the engine's own error number where its error had one; `kind` that error's class name.
+    """
+
+    def __init__(
+        self, message: str, *, errno: int | None = None, kind: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(message, **common)
+        self.errno = errno
+        self.kind = kind
+
+
 class VerifierError(InputError):
     """The verifier refused a program; `diagnostics` are its records, `log` its full state log."""
 

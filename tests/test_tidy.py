@@ -50,6 +50,7 @@ PY_RANK = {
     "generate": 4,
     "session": 5,
     "report": 5,
+    "control": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

@@ -22,6 +22,8 @@ _COMMANDS = {
     "inspect": (".objects", "Show what an object file contains."),
     "disasm": (".objects", "Show a program's instructions and source lines."),
     "asm": (".objects", "Assemble a file into an object."),
+    "link": (".control", "Show and replace the programs of a running engine."),
+    "map": (".control", "Read and write the maps of a running engine."),
     "generate": (".generate", "Make a capture for tests and benchmarks."),
 }
 

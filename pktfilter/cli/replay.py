@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .programs import load_program
+from .running import LONG_SECONDS, controlled, watched
 from .trials import begin_trial, check_trial_options
 
 _STARTED = time.perf_counter()
@@ -131,6 +133,18 @@ def _swap_option(text: str) -> tuple[int, str]:
     help="Do not verify: run programs that cannot be proved safe, with every access checked.",
 )
 @click.option(
+    "--watch",
+    is_flag=True,
+    help="Replace the program, its maps carried over, whenever its file changes.",
+)
+@click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
+    "user's own, once a replay takes longer than a second]",
+)
+@click.option(
     "--as-ethernet",
     is_flag=True,
     help="Put an Ethernet header before raw IP, null and SLL packets.",
@@ -154,6 +168,8 @@ def replay_command(
     linear: str,
     as_ethernet: bool,
     unverified: bool,
+    watch: bool,
+    control: Path | None,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
     if write is None and (which or comment):
@@ -193,7 +209,12 @@ def replay_command(
             on_progress=on_progress,
             on_trace=_print_trace,
         )
-        with _interruptible(run):
+        after = LONG_SECONDS if control is None else 0.0
+        with (
+            controlled(hook.datapath, f"replay {prog}", path=control, after=after),
+            watched(watch, prog, link),
+            _interruptible(run),
+        ):
             # Last, so that nothing which fails before leaves a trial behind.
             trial = begin_trial(link, shadow, canary, fraction, guard, program)
             startup = time.perf_counter() - _STARTED

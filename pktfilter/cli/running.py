@@ -1,0 +1,96 @@
+"""What makes a run of `live` or `replay` controllable: its socket, and the watch on its object file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+
+from ..control import ControlServer, Watcher
+from ..errors import PktfilterError, VerifierError
+from ..handles.hooks import Datapath
+from ..handles.links import Link
+from ..objects import ObjectSpec
+from .programs import choose, spec_of, split
+
+LONG_SECONDS = 1.0
+"""A replay that takes longer than this says where it can be controlled."""
+
+
+def parse(prog: str) -> tuple[ObjectSpec, str]:
+    """PROG's parsed object, and the name of the program that it means."""
+    spec, name = spec_of(prog)
+    return spec, choose(spec, name).name
+
+
+def say(text: str) -> None:
+    """A line on standard error, where results do not go."""
+    click.echo(f"pktfilter: {text}", err=True)
+
+
+@contextmanager
+def controlled(
+    datapath: Datapath, title: str, *, path: Path | None = None, after: float = 0.0
+) -> Iterator[None]:
+    """Listens on a control socket meanwhile, from `after` seconds on, and says where.
+
+    A socket that cannot be made stops the run only where the user named it.
+    """
+    try:
+        server = ControlServer(datapath, parse, path=path, title=title)
+    except PktfilterError as error:
+        if path is not None:
+            raise
+        say(f"note: not controllable: {error}")
+        yield
+        return
+
+    def start() -> None:
+        try:
+            server.start()
+        except PktfilterError as error:
+            if path is not None and not after:
+                raise
+            say(f"note: not controllable: {error}")
+        else:
+            say(f"control: pktfilter link list --socket {server.path}")
+
+    with ExitStack() as stack:
+        stack.callback(server.close)
+        if after:
+            timer = threading.Timer(after, start)
+            timer.daemon = True
+            timer.start()
+            stack.callback(timer.cancel)
+        else:
+            start()
+        yield
+
+
+@contextmanager
+def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
+    """Publishes the program anew whenever its file changes meanwhile.
+
+    The maps are carried over. A file that is no good leaves the running program alone, and what is
+    wrong with it is printed.
+    """
+    if not wanted:
+        yield
+        return
+
+    def changed() -> None:
+        spec, name = parse(prog)
+        update = link.update(spec, program=name, maps="carry", cause="watch", timeout=30.0)
+        say(f"watch: {prog}: generation {update.generation}, published in {update.publish_ns} ns")
+
+    def failed(error: Exception) -> None:
+        if isinstance(error, VerifierError):
+            for diagnostic in error.diagnostics:
+                click.echo(diagnostic.render() + "\n", err=True)
+        say(f"watch: {error}; generation {link.generation} goes on")
+
+    with Watcher(split(prog)[0], changed, failed):
+        yield
