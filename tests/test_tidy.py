@@ -51,6 +51,7 @@ PY_RANK = {
     "session": 5,
     "report": 5,
     "control": 5,
+    "report_swap": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

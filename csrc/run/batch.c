@@ -157,31 +157,75 @@ static void add_up(struct pf_run_stats *stats, const struct tally *tally)
 	stats->batches++;
 }
 
+/* One batch in this world, which the caller keeps alive. */
+INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const struct round *round,
+		      struct tally *tally)
+{
+	const struct pf_chain *chain = &world->chains[w->hook];
+	int told = round->verdicts || round->sink;
+	w->batch_revision = world->revision;
+	w->batch_generation = world->generation;
+	w->exec->bindings = &world->bindings;
+	if (!chain->count)
+		run_empty(w, round, tally);
+	else if (chain->count == 1)
+		(told ? run_single_told : run_single_quiet)(w, chain, round, tally);
+	else
+		(told ? run_many_told : run_many_quiet)(w, chain, round, tally);
+	w->exec->bindings = NULL;
+}
+
+INLINE void finish(struct pf_worker *w, const struct tally *tally)
+{
+	add_up(&w->stats, tally);
+	if (w->exec->trace)
+		w->stats.trace_lost = w->exec->trace->lost;
+}
+
+/* One batch in this world, which the caller keeps alive. */
+INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const struct round *round,
+		      struct tally *tally)
+{
+	const struct pf_chain *chain = &world->chains[w->hook];
+	int told = round->verdicts || round->sink;
+	w->batch_revision = world->revision;
+	w->batch_generation = world->generation;
+	w->exec->bindings = &world->bindings;
+	if (!chain->count)
+		run_empty(w, round, tally);
+	else if (PF_UNLIKELY(chain->watched))
+		pf_run_watched(w, chain, round, tally);
+	else if (chain->count == 1)
+		(told ? run_single_told : run_single_quiet)(w, chain, round, tally);
+	else
+		(told ? run_many_told : run_many_quiet)(w, chain, round, tally);
+	w->exec->bindings = NULL;
+}
+
+INLINE void finish(struct pf_worker *w, const struct tally *tally)
+{
+	if (PF_UNLIKELY(w->tripped))
+		pf_run_trip(w);
+	add_up(&w->stats, tally);
+	if (w->exec->trace)
+		w->stats.trace_lost = w->exec->trace->lost;
+}
+
 void pf_worker_run(struct pf_worker *w, struct pf_batch *batch, struct pf_verdict *verdicts, struct pf_source *source,
 		   struct pf_sink *sink)
 {
 	const struct round round = { .batch = batch, .verdicts = verdicts, .source = source, .sink = sink };
 	struct tally tally = { { 0 }, { 0 } };
-	int told = verdicts || sink;
 	pf_rcu_online(w->rcu);
-	const struct pf_world *world = pf_datapath_world(w->dp); /* the batch's only load of the slot (W1) */
-	const struct pf_chain *chain = &world->chains[w->hook];
-	w->batch_revision = world->revision;
-	w->batch_generation = world->generation;
-	w->exec->bindings = &world->bindings;
-	if (!chain->count)
-		run_empty(w, &round, &tally);
-	else if (PF_UNLIKELY(chain->watched))
-		pf_run_watched(w, chain, &round, &tally);
-	else if (chain->count == 1)
-		(told ? run_single_told : run_single_quiet)(w, chain, &round, &tally);
-	else
-		(told ? run_many_told : run_many_quiet)(w, chain, &round, &tally);
-	w->exec->bindings = NULL;
+	run_world(w, pf_datapath_world(w->dp), &round, &tally); /* the batch's only load of the slot (W1) */
 	pf_rcu_offline(w->rcu);
-	if (PF_UNLIKELY(w->tripped))
-		pf_run_trip(w);
-	add_up(&w->stats, &tally);
-	if (w->exec->trace)
-		w->stats.trace_lost = w->exec->trace->lost;
+	finish(w, &tally);
+}
+
+void pf_worker_run_kept(struct pf_worker *w, const struct pf_world *world, struct pf_batch *batch)
+{
+	const struct round round = { .batch = batch };
+	struct tally tally = { { 0 }, { 0 } };
+	run_world(w, world, &round, &tally);
+	finish(w, &tally);
 }

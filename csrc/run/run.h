@@ -61,6 +61,10 @@ PF_API void pf_worker_destroy(struct pf_worker *worker);
 PF_API void pf_worker_run(struct pf_worker *worker, struct pf_batch *batch, struct pf_verdict *verdicts,
 			  struct pf_source *source, struct pf_sink *sink);
 
+/* The same loop in a world that the caller keeps alive and nobody replaces: neither online nor a slot. For the other
+ * ways of replacing a program, and for what being replaceable costs (strategy.h). */
+void pf_worker_run_kept(struct pf_worker *worker, const struct pf_world *world, struct pf_batch *batch);
+
 enum pf_replay_end { PF_REPLAY_MORE, PF_REPLAY_UNTIL, PF_REPLAY_DONE };
 
 /* Reads and runs batches until packet index `until` (UINT64_MAX: none), the end of the source, or `slice_ns` passed

@@ -24,6 +24,7 @@ _COMMANDS = {
     "asm": (".objects", "Assemble a file into an object."),
     "link": (".control", "Show and replace the programs of a running engine."),
     "map": (".control", "Read and write the maps of a running engine."),
+    "bench": (".bench", "Measure replacement under load."),
     "generate": (".generate", "Make a capture for tests and benchmarks."),
 }
 
