@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,14 +35,10 @@ def test_pass_costs_at_most_14_ns_over_read(
     engines: dict[str, int] = {}
 
     def run(hook: pf.Hook) -> float:
-        start = time.process_time()
         result = pf.replay(path, hook)
-        used = time.process_time() - start
         assert result.packets == result.actions["pass"] == PACKETS
         engines.update({name: n for name, n in result.engine_packets.items() if n})
-        # Either bounds the loop from above: the one counts waiting for a busy processor too, the
-        # other what surrounds the loop.
-        return min(result.elapsed_s, used)
+        return result.elapsed_s
 
     read, none, passed = alternate(
         ROUNDS, lambda: read_file(path), lambda: run(empty), lambda: run(passing)

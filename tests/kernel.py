@@ -71,7 +71,11 @@ if TYPE_CHECKING:
 _SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
-_PROG_TEST_RUN, _BTF_LOAD, _MAP_FREEZE = 10, 18, 22
+_PROG_TEST_RUN, _OBJ_INFO, _BTF_LOAD, _MAP_FREEZE = 10, 15, 18, 22
+_LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
+BPF_XDP, BPF_XDP_DEVMAP = 37, 33
+BPF_F_REPLACE = 4
+_CLONE_NEWNET = 0x40000000
 
 MAP_TYPES = {
     "hash": 1,
@@ -542,3 +546,62 @@ class KernelProgram(_Descriptor):
         fields = struct.unpack(layout, attr.raw)
         md = _XDP_MD.unpack(context_out.raw)
         return KernelRun(fields[1], out.raw[: fields[3]], md, fields[7])
+
+    @property
+    def id(self) -> int:
+        """The kernel's number of the program."""
+        return _object_info(self.fd, 32)[1]
+
+
+def _object_info(fd: int, size: int) -> tuple[int, ...]:
+    """The first ``size`` bytes of BPF_OBJ_GET_INFO_BY_FD, as 32-bit numbers."""
+    info = ctypes.create_string_buffer(size)
+    _call("object info", _OBJ_INFO, "<IIQ", fd, size, ctypes.addressof(info))
+    return struct.unpack(f"<{size // 4}I", info.raw)
+
+
+@dataclass(frozen=True)
+class KernelLinkInfo:
+    """``struct bpf_link_info``: ``ifindex`` is 0 once the link has lost its device."""
+
+    type: int
+    id: int
+    prog_id: int
+    ifindex: int
+
+
+class KernelLink(_Descriptor):
+    """An XDP link.  Closing the last descriptor detaches it."""
+
+    def __init__(
+        self, program: KernelProgram, ifindex: int, attach_type: int = BPF_XDP, flags: int = 0
+    ) -> None:
+        """BPF_LINK_CREATE; KernelError keeps EINVAL, EBUSY, ENODEV."""
+        fields = (program.fd, ifindex, attach_type, flags, 0, 0, 0, 0)
+        super().__init__(_call("link create", _LINK_CREATE, "<8I", *fields))
+
+    def update(
+        self, new: int | KernelProgram, old: int | KernelProgram = 0, flags: int | None = None
+    ) -> None:
+        """BPF_LINK_UPDATE; programs may be bare descriptors.  flags None: BPF_F_REPLACE with ``old``."""
+        numbers = [p.fd if isinstance(p, KernelProgram) else p for p in (new, old)]
+        if flags is None:
+            flags = BPF_F_REPLACE if old else 0
+        _call("link update", _LINK_UPDATE, "<4I", self.fd, numbers[0], flags, numbers[1])
+
+    def detach(self) -> None:
+        """BPF_LINK_DETACH; the descriptor stays."""
+        _call("link detach", _LINK_DETACH, "<I", self.fd)
+
+    @property
+    def info(self) -> KernelLinkInfo:
+        """BPF_OBJ_GET_INFO_BY_FD."""
+        kind, number, program, _, ifindex = _object_info(self.fd, 20)
+        return KernelLinkInfo(kind, number, program, ifindex)
+
+
+def enter_network_namespace() -> None:
+    """Moves the calling thread into a network namespace of its own; OSError when not permitted."""
+    if _libc.unshare(_CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare(CLONE_NEWNET): {os.strerror(number)}")
