@@ -111,11 +111,23 @@ def _notes(bench: SwapBench) -> list[str]:
     return lines
 
 
+def _glance(ours: WayResult) -> list[str]:
+    """The times of our own way in a line each."""
+    titles = (("publish", ours.publish), ("update, grace period included", ours.update))
+    return [
+        f"{title}: {duration(spread.p50)} (p50), {duration(spread.p99)} (p99)"
+        for title, spread in titles
+        if spread is not None
+    ]
+
+
 def swap_report(bench: SwapBench) -> RenderableType:
     """Counts, times and notes; the proof line comes last."""
     from rich.console import Group
 
     ways = [*bench.ways, *([] if bench.kernel is None else [bench.kernel])]
     head = f"{bench.lanes} worker{'s' * (bench.lanes > 1)}, batches of {bench.batch} packets"
+    if bench.quick:
+        return Group(head, "", _counts(ways), "", *_glance(bench.ours), "", proof(bench))
     tables = [_counts(ways), "", _times(ways)]
     return Group(head, "", *tables, "", _preempted(ways), *_notes(bench), "", proof(bench))

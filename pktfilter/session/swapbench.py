@@ -303,6 +303,7 @@ class SwapBench:
     batch: int
     lanes: int
     programs: int
+    quick: bool = False
     ways: list[WayResult] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     python: PythonTimes | None = None
@@ -356,7 +357,7 @@ def swap_bench(
     """All ways for `seconds` each, then the cost. `quick`: ours, a glance at the others, no kernel."""
     tell = on_step or (lambda _: None)
     programs = stamps(PROGRAMS)
-    bench = SwapBench(batch=batch, lanes=lanes, programs=len(programs))
+    bench = SwapBench(batch=batch, lanes=lanes, programs=len(programs), quick=quick)
     for name, way in _WAYS.items():
         tell(way.title)
         length = seconds if name == "publish" or not quick else min(seconds, 0.3)
