@@ -184,7 +184,7 @@ def test_what_is_not_permitted_is_a_row_that_says_why(monkeypatch: pytest.Monkey
     assert wait is None
     assert result.skipped is not None
     assert result.skipped.startswith("not measured: ")
-    bench = SwapBench(1, 1, 2, [WayResult("ours", "", packets=1, updates=1)], kernel=result)
+    bench = SwapBench(1, 1, 2, ways=[WayResult("ours", "", packets=1, updates=1)], kernel=result)
     assert bench.kernel_ratio is None
     assert "skipped" in bench.to_json()["kernel"]
 
