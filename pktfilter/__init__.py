@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         GraceTimeout,
         IncompatibleProgram,
         InputError,
+        InterfaceError,
         LinkBusy,
         LinkDetached,
         LinkError,
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
-    from .session import Batch, Replay, ReplayResult, batches, replay
+    from .session import Batch, Live, LiveResult, Replay, ReplayResult, batches, live, replay
+    from .sources import LiveSource
 
 _ERRORS = (
     "AssemblerError",
@@ -55,6 +57,7 @@ _ERRORS = (
     "GraceTimeout",
     "IncompatibleProgram",
     "InputError",
+    "InterfaceError",
     "LinkBusy",
     "LinkDetached",
     "LinkError",
@@ -86,7 +89,11 @@ _WHERE = {
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
     **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
     **dict.fromkeys(("MapSpec", "ObjectSpec", "ProgramSpec"), ".objects"),
-    **dict.fromkeys(("Batch", "Replay", "ReplayResult", "batches", "replay"), ".session"),
+    **dict.fromkeys(
+        ("Batch", "Live", "LiveResult", "Replay", "ReplayResult", "batches", "live", "replay"),
+        ".session",
+    ),
+    "LiveSource": ".sources",
 }
 
 __all__ = [
@@ -109,11 +116,15 @@ __all__ = [
     "HookStats",
     "IncompatibleProgram",
     "InputError",
+    "InterfaceError",
     "Link",
     "LinkBusy",
     "LinkDetached",
     "LinkError",
     "LinkInfo",
+    "Live",
+    "LiveResult",
+    "LiveSource",
     "Map",
     "MapError",
     "MapKeyError",
@@ -144,6 +155,7 @@ __all__ = [
     "VerifierError",
     "WouldDeadlock",
     "batches",
+    "live",
     "load",
     "replay",
     "transaction",

@@ -142,6 +142,17 @@ class ControlError(PktfilterError):
         self.kind = kind
 
 
+class InterfaceError(InputError, OSError):
+    """A network interface cannot be used, or went away; `.errno` says how, `.port` is its number in the source."""
+
+    port = 0
+
+    def __init__(self, message: str, *, errno: int = _errno.ENODEV, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.errno = errno
+        self.strerror = os.strerror(errno)
+
+
 class VerifierError(InputError):
     """The verifier refused a program; `diagnostics` are its records, `log` its full state log."""
 
@@ -177,7 +188,12 @@ class ExecutionFault(PktfilterError):  # noqa: N818
 
 
 class OutputError(PktfilterError):
-    """A result could not be written (full disk, closed pipe, refused file)."""
+    """A result could not be written (full disk, closed pipe, refused file), or a packet not sent.
+
+    `port`: the number of the interface that packets are sent on; None for a file.
+    """
+
+    port: int | None = None
 
 
 class _ErrnoError(PktfilterError, OSError):

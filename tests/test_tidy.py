@@ -52,6 +52,7 @@ PY_RANK = {
     "report": 5,
     "control": 5,
     "report_swap": 5,
+    "report_live": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,
@@ -157,6 +158,10 @@ def test_headers_open_with_what_they_are() -> None:
             "run.h",
             "reader.h",
             "writer.h",
+            "block.h",
+            "ring.h",
+            "transmit.h",
+            "generations.h",
             "binding.h",
             "ref.h",
         ):

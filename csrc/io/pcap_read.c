@@ -91,7 +91,7 @@ static inline __attribute__((always_inline)) void fill_plain(struct pf_reader *r
 		d->wire_len = pf_load32(p + 12, swapped);
 		set_time(d, p, swapped, nano);
 		d->iface = 0;
-		d->dropped_fcs = 0;
+		d->flags = 0;
 		p += RECORD_LEN + caplen;
 		d++;
 	}
@@ -133,7 +133,7 @@ static enum pf_err fill_any(struct pf_reader *r, struct pf_batch *batch, struct 
 		d->data = p + header;
 		set_time(d, p, r->swapped, r->nano);
 		d->iface = 0;
-		d->dropped_fcs = 0;
+		d->flags = 0;
 		r->in.cur += r->need;
 		batch->n++;
 		if (iface->wrap != PF_WRAP_NONE)

@@ -197,7 +197,7 @@ static enum outcome packet_block(struct pf_reader *r, const struct block *b, str
 	d->ts_raw = (int64_t)raw;
 	d->ts_ns = nanoseconds(iface, raw);
 	d->iface = r->section_base + id;
-	d->dropped_fcs = 0;
+	d->flags = 0;
 	return PACKET;
 }
 
@@ -259,7 +259,7 @@ static inline __attribute__((always_inline)) void fill_enhanced(struct pf_reader
 		d->ts_raw = (int64_t)timestamp(p + 12, swapped);
 		d->ts_ns = nanoseconds(iface, (uint64_t)d->ts_raw);
 		d->iface = r->section_base + id;
-		d->dropped_fcs = 0;
+		d->flags = 0;
 		p += length;
 		d++;
 	}

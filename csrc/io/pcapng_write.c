@@ -1,7 +1,8 @@
 /* pcapng_write.c - pcapng out. Source: draft-ietf-opsawg-pcapng.
  *
  * One section. An interface block is written when its first packet is. A packet that a program decided on carries
- * epb_verdict: octet 2 (Linux_eBPF_XDP) and the program's return value as 64 bits in the section's byte order.
+ * epb_verdict: octet 2 (Linux_eBPF_XDP) and the program's return value as 64 bits in the section's byte order. A packet
+ * from a live interface carries epb_flags: its direction, and whether its checksum was still to be computed.
  */
 #include "emit.h"
 
@@ -16,6 +17,7 @@
 enum {
 	OPTION_END = 0,
 	OPTION_COMMENT = 1,
+	OPTION_FLAGS = 2,
 	OPTION_USERAPPL = 4,
 	OPTION_VERDICT = 7,
 	OPTION_TSRESOL = 9,
@@ -27,6 +29,10 @@ enum {
 #define VERDICT_SIZE 16u /* with its head, padded */
 #define COMMENT_MAX (PF_NAME_MAX + 48)
 #define END_SIZE 4u
+#define FLAGS_SIZE 8u
+#define FLAG_INBOUND 1u
+#define FLAG_OUTBOUND 2u
+#define FLAG_CHECKSUM_NOT_READY (1u << 9)
 
 static uint32_t pad4(uint32_t n) { return (n + 3) & ~3u; }
 
@@ -134,6 +140,15 @@ static void add_interface(struct pf_writer *w, const struct pf_iface *iface, uin
 	w->n_ifaces++;
 }
 
+static uint8_t *put_flags(uint8_t *p, uint32_t known)
+{
+	uint32_t flags = known & PF_DESC_OUTGOING ? FLAG_OUTBOUND : known & PF_DESC_INCOMING ? FLAG_INBOUND : 0;
+
+	if (known & PF_DESC_PARTIAL)
+		flags |= FLAG_CHECKSUM_NOT_READY;
+	return flags ? put_option(p, OPTION_FLAGS, &flags, sizeof flags) : p;
+}
+
 /* The number of the interface's block in the output, which is written if it was not. May set `failed`. */
 static uint32_t interface_id(struct pf_writer *w, const struct pf_iface *iface, uint32_t index)
 {
@@ -166,6 +181,7 @@ void pf_pcapng_emit(struct pf_writer *w, const struct pf_iface *iface, const str
 	uint64_t time = (uint64_t)record->desc->ts_raw, retval = verdict->retval;
 	uint8_t value[VERDICT_LEN] = {VERDICT_XDP}, *block, *p;
 	char comment[COMMENT_MAX];
+	const uint8_t *options;
 	int comment_len = 0;
 	uint32_t id;
 
@@ -174,7 +190,8 @@ void pf_pcapng_emit(struct pf_writer *w, const struct pf_iface *iface, const str
 	id = w->failed.err ? 0 : interface_id(w, iface, record->desc->iface);
 	if (w->failed.err)
 		return;
-	block = pf_writer_reserve(w, PACKET_MIN + (size_t)pad4(record->caplen) + VERDICT_SIZE + 4 + COMMENT_MAX + END_SIZE);
+	block = pf_writer_reserve(w, PACKET_MIN + (size_t)pad4(record->caplen) + VERDICT_SIZE + FLAGS_SIZE + 4 + COMMENT_MAX +
+					     END_SIZE);
 	if (!block)
 		return;
 	p = pf_put32(block, BLOCK_ENHANCED) + 4;
@@ -186,6 +203,8 @@ void pf_pcapng_emit(struct pf_writer *w, const struct pf_iface *iface, const str
 	p = pf_put_packet(p, record);
 	memset(p, 0, pad4(record->caplen) - record->caplen);
 	p += pad4(record->caplen) - record->caplen;
+	options = p;
+	p = put_flags(p, record->desc->flags);
 	if (verdict->covered) { /* no program, no verdict */
 		if (w->options.comment)
 			comment_len = snprintf(comment, sizeof comment, "program %.*s generation %llu", PF_NAME_MAX - 1,
@@ -195,8 +214,9 @@ void pf_pcapng_emit(struct pf_writer *w, const struct pf_iface *iface, const str
 			p = put_option(p, OPTION_COMMENT, comment, (uint16_t)comment_len);
 		memcpy(value + 1, &retval, sizeof retval);
 		p = put_option(p, OPTION_VERDICT, value, sizeof value);
-		p = put_option(p, OPTION_END, "", 0);
 	}
+	if (p != options)
+		p = put_option(p, OPTION_END, "", 0);
 	end_block(w, block, p);
 	w->buffered++;
 }

@@ -208,3 +208,5 @@ void pf_writer_close(struct pf_writer *writer)
 }
 
 uint64_t pf_writer_packets(const struct pf_writer *writer) { return writer->packets; }
+
+uint64_t pf_writer_bytes(const struct pf_writer *writer) { return writer->written + writer->len; }

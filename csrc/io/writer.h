@@ -35,6 +35,7 @@ PF_API enum pf_err pf_writer_open(int fd, const struct pf_writer_options *option
 PF_API enum pf_err pf_writer_finish(struct pf_writer *writer, const struct pf_iface *iface, struct pf_diag *diag);
 PF_API void pf_writer_close(struct pf_writer *writer); /* frees; writes nothing */
 PF_API uint64_t pf_writer_packets(const struct pf_writer *writer); /* in whole records that reached the descriptor */
+PF_API uint64_t pf_writer_bytes(const struct pf_writer *writer); /* of the file so far, buffered ones included */
 
 static inline struct pf_sink *pf_writer_sink(struct pf_writer *writer) { return (struct pf_sink *)writer; }
 

@@ -17,6 +17,10 @@
 
 #include "packet.h"
 
+#define PF_DESC_INCOMING 1u
+#define PF_DESC_OUTGOING 2u /* this machine sent it */
+#define PF_DESC_PARTIAL 4u  /* its transport checksum was left to the device, and is not right */
+
 struct pf_desc {
 	uint8_t *data;
 	uint32_t caplen;
@@ -24,7 +28,7 @@ struct pf_desc {
 	int64_t ts_ns;   /* since the epoch, rounded down */
 	int64_t ts_raw;  /* in the interface's own units, for exact write-back */
 	uint32_t iface;  /* index into the source's interfaces */
-	uint32_t dropped_fcs; /* reserved for sources that strip it; 0 */
+	uint32_t flags;  /* PF_DESC_*: what a live source knows besides; 0 in captures */
 };
 
 /* Where packets came from: one pcap header or one pcapng interface block. */
@@ -41,6 +45,7 @@ struct pf_batch {
 	uint32_t n;
 	uint32_t capacity;
 	uint64_t first; /* index of desc[0] in the whole input */
+	uint32_t ingress_ifindex; /* that programs see; 0: the worker's */
 };
 
 /* The validated outcome of one packet. */

@@ -163,9 +163,13 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const s
 {
 	const struct pf_chain *chain = &world->chains[w->hook];
 	int told = round->verdicts || round->sink;
+	if (PF_UNLIKELY(world->generation != w->batch_generation || !w->generations.count))
+		pf_generations_begin(&w->generations, world, chain, &w->stats);
 	w->batch_revision = world->revision;
 	w->batch_generation = world->generation;
 	w->exec->bindings = &world->bindings;
+	if (round->batch->ingress_ifindex)
+		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
 	if (!chain->count)
 		run_empty(w, round, tally);
 	else if (chain->count == 1)
@@ -188,9 +192,13 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const s
 {
 	const struct pf_chain *chain = &world->chains[w->hook];
 	int told = round->verdicts || round->sink;
+	if (PF_UNLIKELY(world->generation != w->batch_generation || !w->generations.count))
+		pf_generations_begin(&w->generations, world, chain, &w->stats);
 	w->batch_revision = world->revision;
 	w->batch_generation = world->generation;
 	w->exec->bindings = &world->bindings;
+	if (round->batch->ingress_ifindex)
+		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
 	if (!chain->count)
 		run_empty(w, round, tally);
 	else if (PF_UNLIKELY(chain->watched))

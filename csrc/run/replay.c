@@ -34,7 +34,7 @@ enum pf_err pf_replay_step(struct pf_worker *w, struct pf_source *source, struct
 			return PF_OK;
 		}
 		enum pf_err err = read_batch(source, batch, until - at, diag);
-		if (err == PF_EINTR)
+		if (err == PF_EINTR || err == PF_EAGAIN)
 			return PF_OK;
 		if (err)
 			return err;

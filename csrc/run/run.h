@@ -8,6 +8,8 @@
  *   L3 An action above REDIRECT counts as ABORTED; so does a fault of the checked interpreter, which is also counted.
  *   L4 Statistics are the worker's own; the owner reads them while the worker is not running.
  *   L5 pf_replay_step stops exactly before packet `until`: no batch crosses it.
+ *   L6 Counts by generation are differences of the running totals at the batches at which the generation changed
+ *      (generations.h): they cost the loop one comparison a batch.
  *
  * Threads: a worker belongs to one thread at a time.
  */
@@ -17,14 +19,7 @@
 #include "../hook/hook.h"
 #include "../packet/batch.h"
 #include "../vm/vm.h"
-
-struct pf_run_stats {
-	uint64_t packets, bytes; /* bytes as captured, before the programs */
-	uint64_t actions[PF_ACTIONS], action_bytes[PF_ACTIONS];
-	uint64_t uncovered, faults, batches;
-	uint64_t engine_packets[PF_ENGINES];
-	uint64_t trace_lost;
-};
+#include "generations.h"
 
 struct pf_worker_options {
 	uint32_t cpu;
@@ -46,6 +41,7 @@ struct pf_worker {
 	struct pf_exec *second;   /* of candidates in the shadow; made when the first one runs */
 	struct pf_trial *tripped; /* claimed in this batch (G4), a reference each */
 	struct pf_run_stats stats;
+	struct pf_generations generations;
 	struct pf_fault first_fault;   /* prog is NULL: only name and diag are kept */
 	char first_fault_prog[PF_NAME_MAX];
 	uint64_t first_fault_packet;
@@ -68,9 +64,10 @@ void pf_worker_run_kept(struct pf_worker *worker, const struct pf_world *world, 
 enum pf_replay_end { PF_REPLAY_MORE, PF_REPLAY_UNTIL, PF_REPLAY_DONE };
 
 /* Reads and runs batches until packet index `until` (UINT64_MAX: none), the end of the source, or `slice_ns` passed
- * (UINT64_MAX: no limit; else at least one batch runs). A read that a signal interrupted ends the step with
- * PF_REPLAY_MORE. The next packet's index is batch->first + batch->n, also after an error and for the next source of
- * several. Errors: the source's or the sink's, after everything before was run and flushed. */
+ * (UINT64_MAX: no limit; else at least one batch runs). A read that a signal interrupted, or that found nothing yet in a
+ * source that does not wait, ends the step with PF_REPLAY_MORE. The next packet's index is batch->first + batch->n, also
+ * after an error and for the next source of several. Errors: the source's or the sink's, after everything before was run
+ * and flushed. */
 PF_API enum pf_err pf_replay_step(struct pf_worker *worker, struct pf_source *source, struct pf_batch *batch,
 				  struct pf_sink *sink, uint64_t until, uint64_t slice_ns, enum pf_replay_end *end,
 				  struct pf_diag *diag);

@@ -78,4 +78,63 @@ cdef extern from "io/writer.h" nogil:
     pf_err pf_writer_finish(pf_writer *writer, const pf_iface *iface, pf_diag *diag)
     void pf_writer_close(pf_writer *writer)
     uint64_t pf_writer_packets(const pf_writer *writer)
+    uint64_t pf_writer_bytes(const pf_writer *writer)
     pf_sink *pf_writer_sink(pf_writer *writer)
+
+
+cdef extern from "io/ring.h" nogil:
+    enum: PF_RING_PORTS
+    enum pf_partial:
+        PF_PARTIAL_MARK
+        PF_PARTIAL_SKIP
+        PF_PARTIAL_COMPLETE
+    struct pf_block_counts:
+        uint64_t packets
+        uint64_t bytes
+        uint64_t outgoing_left_out
+        uint64_t partial
+        uint64_t partial_completed
+        uint64_t partial_left_out
+        uint64_t vlan
+    struct pf_ring:
+        pass
+    struct pf_ring_options:
+        uint32_t *ifindex
+        uint32_t ports
+        uint32_t block_size
+        uint32_t blocks
+        uint32_t retire_ms
+        uint32_t slice_ms
+        uint32_t snaplen
+        uint8_t outgoing
+        uint8_t promiscuous
+        pf_partial partial
+    struct pf_ring_info:
+        pf_block_counts counts
+        uint64_t received
+        uint64_t dropped
+        uint64_t blocks
+    pf_err pf_ring_open(const pf_ring_options *options, pf_ring **ring, pf_diag *diag)
+    void pf_ring_close(pf_ring *ring)
+    pf_source *pf_ring_source(pf_ring *ring)
+    void pf_ring_stop(pf_ring *ring)
+    void pf_ring_get_info "pf_ring_info"(pf_ring *ring, uint32_t port, pf_ring_info *info)
+
+
+cdef extern from "io/transmit.h" nogil:
+    struct pf_transmit:
+        pass
+    struct pf_transmit_counts:
+        uint64_t sent
+        uint64_t sent_bytes
+        uint64_t dropped
+        uint64_t too_long
+        uint64_t refused
+    pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t retry_ms, pf_transmit **transmit, pf_diag *diag)
+    void pf_transmit_close(pf_transmit *transmit)
+    void pf_transmit_get_counts "pf_transmit_counts"(const pf_transmit *transmit, uint32_t port,
+                                                     pf_transmit_counts *counts)
+    pf_sink *pf_transmit_sink(pf_transmit *transmit)
+    struct pf_tee:
+        pf_sink sink
+    void pf_tee_init(pf_tee *tee, pf_sink *first, pf_sink *second)

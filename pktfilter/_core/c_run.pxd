@@ -26,6 +26,16 @@ cdef extern from "run/run.h" nogil:
         uint64_t batches
         uint64_t *engine_packets
         uint64_t trace_lost
+    struct pf_generation_row:
+        uint64_t generation
+        uint64_t link_generation
+        uint32_t programs
+        const char *program
+        pf_run_stats before
+    struct pf_generations:
+        uint64_t count
+    uint64_t pf_generations_left_out(const pf_generations *g)
+    const pf_generation_row *pf_generations_row(const pf_generations *g, uint64_t i)
     struct pf_worker_options:
         uint32_t cpu
         uint64_t seed
@@ -38,6 +48,7 @@ cdef extern from "run/run.h" nogil:
     struct pf_worker:
         pf_exec *exec
         pf_run_stats stats
+        pf_generations generations
         pf_fault first_fault
         char *first_fault_prog
         uint64_t first_fault_packet

@@ -29,7 +29,7 @@ cdef dict _HOOK_CLASSES = {
     "HOOK_NOTHING_BEFORE": errors.NoSuchGeneration,
     "HOOK_FOREIGN": errors.TransactionError,
 }
-cdef frozenset _OUTPUT = frozenset({"IO_WRITE", "IO_MIXED_LINKTYPE"})
+cdef frozenset _OUTPUT = frozenset({"IO_WRITE", "IO_MIXED_LINKTYPE", "LIVE_SEND"})
 
 
 class _Number(int):
@@ -80,7 +80,13 @@ def exception(err, code=0, *, insn=0, offset=0, found=0, expected=0, name=""):
     if family == "MAP":
         return errors.MapError(message, errno=err, **common)
     if row.name in _OUTPUT:
-        return errors.OutputError(message, **common)
+        error = errors.OutputError(message, **common)
+        error.port = insn if family == "LIVE" else None
+        return error
+    if family == "LIVE":
+        error = errors.InterfaceError(message, errno=err, **common)
+        error.port = insn
+        return error
     if family == "IO":
         error = errors.CaptureError(message, damaged=err == PF_EBADMSG, **common)
         if "{offset}" in row.text:

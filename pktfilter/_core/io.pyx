@@ -4,8 +4,8 @@ from libc.string cimport memcpy
 
 from pktfilter._core.c_io cimport (
     PF_FORMAT_PCAP, PF_FORMAT_PCAPNG, pf_iface, pf_linktype_name, pf_reader_close, pf_reader_get_info, pf_reader_info,
-    pf_reader_open, pf_reader_options, pf_reader_source, pf_source, pf_writer_close, pf_writer_finish, pf_writer_open,
-    pf_writer_options, pf_writer_packets,
+    pf_reader_open, pf_reader_options, pf_reader_source, pf_writer_bytes, pf_writer_close, pf_writer_finish, pf_writer_open,
+    pf_writer_options, pf_writer_packets, pf_writer_sink,
 )
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
@@ -15,7 +15,22 @@ def linktype_name(int number):
     return (<bytes>pf_linktype_name(number)).decode()
 
 
-cdef class Reader:
+cdef class PacketSource:
+    """Where a worker's batches come from: a capture, or live interfaces. One thread at a time."""
+
+    def iface(self, uint32_t index):
+        """(linktype, linktype_high, snaplen, tsresol, tsoffset), or None when there is no such interface yet."""
+        cdef const pf_iface *i = self.source.iface(self.source, index)
+        if i is NULL:
+            return None
+        return (i.linktype, i.linktype_high, i.snaplen, i.tsresol, i.tsoffset)
+
+
+cdef class PacketSink:
+    """Where packets go after their verdict. One thread at a time."""
+
+
+cdef class Reader(PacketSource):
     """Reads a capture from fd; the header is read with the first batch."""
 
     def __cinit__(self, int fd, *, uint32_t chunk=0, bint as_ethernet=False, bint any_linktype=False,
@@ -32,6 +47,7 @@ cdef class Reader:
         err = pf_reader_open(fd, &o, &self.ptr, &diag)
         if err:
             raise_diag(err, &diag)
+        self.source = pf_reader_source(self.ptr)
 
     def __dealloc__(self):
         if self.ptr is not NULL:
@@ -44,16 +60,8 @@ cdef class Reader:
                 "swapped": bool(i.swapped), "ifaces": i.ifaces, "bytes_read": i.bytes_read, "packets": i.packets,
                 "skipped_blocks": i.skipped_blocks, "read_ns": i.read_ns}
 
-    def iface(self, uint32_t index):
-        """(linktype, linktype_high, snaplen, tsresol, tsoffset), or None when there is no such interface yet."""
-        cdef pf_source *source = pf_reader_source(self.ptr)
-        cdef const pf_iface *i = source.iface(source, index)
-        if i is NULL:
-            return None
-        return (i.linktype, i.linktype_high, i.snaplen, i.tsresol, i.tsoffset)
 
-
-cdef class Writer:
+cdef class Writer(PacketSink):
     """Collects packets and writes whole records to fd."""
 
     def __cinit__(self, int fd, *, bint pcapng, uint32_t actions, bint comment=False, uint32_t buffer_flush=0):
@@ -66,6 +74,7 @@ cdef class Writer:
         err = pf_writer_open(fd, &o, &self.ptr, &diag)
         if err:
             raise_diag(err, &diag)
+        self.sink = pf_writer_sink(self.ptr)
 
     def __dealloc__(self):
         if self.ptr is not NULL:
@@ -88,3 +97,8 @@ cdef class Writer:
     @property
     def packets(self):
         return pf_writer_packets(self.ptr)
+
+    @property
+    def bytes(self):
+        """Of the file so far, buffered ones included."""
+        return pf_writer_bytes(self.ptr)

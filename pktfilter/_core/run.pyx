@@ -6,18 +6,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from pktfilter._core.c_io cimport (
-    pf_batch, pf_reader_source, pf_sink, pf_source, pf_verdict, pf_writer_sink,
+    pf_batch, pf_sink, pf_source, pf_verdict,
 )
 from pktfilter._core.c_prog cimport pf_engine, pf_trace
 from pktfilter._core.c_run cimport (
-    PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy, pf_prog_test_run,
-    pf_replay_end, pf_replay_step, pf_test_run, pf_worker, pf_worker_create, pf_worker_destroy, pf_worker_options,
+    PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy,
+    pf_generation_row, pf_generations, pf_generations_left_out, pf_generations_row, pf_prog_test_run, pf_replay_end,
+    pf_replay_step, pf_test_run, pf_worker, pf_worker_create, pf_worker_destroy, pf_worker_options,
     pf_worker_run,
 )
-from pktfilter._core.c_tables cimport PF_EINTR, pf_diag, pf_err
+from pktfilter._core.c_tables cimport PF_EAGAIN, PF_EINTR, pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.hook cimport DatapathRef
-from pktfilter._core.io cimport Reader, Writer
+from pktfilter._core.io cimport PacketSink, PacketSource
 from pktfilter._core.prog cimport ProgRef
 
 REPLAY_MORE = <int>PF_REPLAY_MORE
@@ -57,12 +58,12 @@ cdef class Worker:
         if self.batch is not NULL:
             pf_batch_destroy(self.batch)
 
-    def step(self, Reader reader not None, Writer writer, uint64_t until, uint64_t slice_ns):
+    def step(self, PacketSource packets not None, PacketSink out, uint64_t until, uint64_t slice_ns):
         """pf_replay_step: runs up to slice_ns; returns REPLAY_MORE, REPLAY_UNTIL or REPLAY_DONE."""
         cdef pf_replay_end end = PF_REPLAY_MORE
         cdef pf_diag diag
-        cdef pf_source *source = pf_reader_source(reader.ptr)
-        cdef pf_sink *sink = pf_writer_sink(writer.ptr) if writer is not None else NULL
+        cdef pf_source *source = packets.source
+        cdef pf_sink *sink = out.sink if out is not None else NULL
         cdef pf_err err
         with nogil:
             err = pf_replay_step(self.ptr, source, self.batch, sink, until, slice_ns, &end, &diag)
@@ -70,15 +71,16 @@ cdef class Worker:
             raise_diag(err, &diag)
         return <int>end
 
-    def run_batch(self, Reader reader not None, Writer writer, unsigned char[::1] actions not None,
+    def run_batch(self, PacketSource packets not None, PacketSink out, unsigned char[::1] actions not None,
                   uint32_t[::1] lengths not None, long long[::1] timestamps not None, uint32_t[::1] retvals not None,
                   unsigned char[::1] arms not None, uint64_t[::1] generations not None):
         """Reads and runs one batch and fills in the caller's arrays (batch capacity each). Returns
-        (n, first, datapath generation); n is 0 at the end."""
+        (n, first, datapath generation); n is 0 at the end, and None where there is nothing yet in a source that
+        does not wait."""
         cdef pf_verdict *verdicts = NULL
         cdef pf_diag diag
-        cdef pf_source *source = pf_reader_source(reader.ptr)
-        cdef pf_sink *sink = pf_writer_sink(writer.ptr) if writer is not None else NULL
+        cdef pf_source *source = packets.source
+        cdef pf_sink *sink = out.sink if out is not None else NULL
         cdef pf_err err
         cdef uint32_t i, n
         cdef uint64_t first
@@ -110,6 +112,8 @@ cdef class Worker:
                         retvals[i] = verdicts[i].retval
                         arms[i] = verdicts[i].arm
                         generations[i] = verdicts[i].generation
+            if err == PF_EAGAIN:
+                return None, first, self.ptr.batch_generation
             if err:
                 raise_diag(err, &diag)
         finally:
@@ -127,6 +131,22 @@ cdef class Worker:
                 "action_bytes": [s.action_bytes[i] for i in range(5)], "uncovered": s.uncovered, "faults": s.faults,
                 "batches": s.batches, "engine_packets": [s.engine_packets[i] for i in range(3)],
                 "trace_lost": s.trace_lost}
+
+    def generations(self):
+        """(rows that are not kept, rows oldest first); a row is (datapath generation, link generation, programs in the
+        chain, name of the first, totals when it began: packets, bytes, actions, uncovered, faults)."""
+        cdef const pf_generations *g = &self.ptr.generations
+        cdef const pf_generation_row *row
+        cdef uint64_t left_out = pf_generations_left_out(g), i = left_out
+        rows = []
+        while i < g.count:
+            row = pf_generations_row(g, i)
+            rows.append((row.generation, row.link_generation, row.programs,
+                         (<bytes>row.program).decode(errors="replace"),
+                         (row.before.packets, row.before.bytes, [row.before.actions[a] for a in range(5)],
+                          row.before.uncovered, row.before.faults)))
+            i += 1
+        return left_out, rows
 
     def first_fault(self):
         """(packet index, program name, exception) of the first fault, or None."""

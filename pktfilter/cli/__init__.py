@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "replay": (".replay", "Run a program over captures."),
+    "live": (".live", "Run a program over the packets of an interface."),
     "verify": (".verify", "Prove a program safe, or say why not."),
     "inspect": (".objects", "Show what an object file contains."),
     "disasm": (".objects", "Show a program's instructions and source lines."),
@@ -69,7 +70,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     help="Show the version and exit.",
 )  # fmt: skip
 def cli() -> None:
-    """Runs XDP programs (eBPF) in user space over captures, without root.
+    """Runs XDP programs (eBPF) in user space over captures, without root, and over live interfaces.
 
     \b
     PROG is FILE.o[:NAME] (a compiled object) or FILE.s[:NAME] (assembly).

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.run import Worker
-from ..errors import CaptureError, InputError
+from ..errors import CaptureError, InputError, InterfaceError
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
-from ..sources import PathLike, Source, expand
+from ..sources import LiveSource, PathLike, Source, expand
 from .options import DEFAULT_BATCH, blame, check_options
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .._core.io import PacketSource
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Batch:
 
 
 def batches(
-    inputs: PathLike | Iterable[PathLike],
+    inputs: PathLike | Iterable[PathLike] | LiveSource,
     hook: Hook,
     *,
     batch: int = DEFAULT_BATCH,
@@ -53,13 +55,14 @@ def batches(
 ) -> Iterator[Batch]:
     """Runs the inputs through the hook one batch at a time; between two batches anything may change.
 
+    A `LiveSource` stays the caller's to close; it goes on until its `stop`.
     Raises `CaptureError` at damage, after every packet before it was yielded.
     """
     check_options(batch, 1, seed)
     if linear not in LINEAR:
         raise InputError("no such geometry", found=linear, expected="kernel or full")
     resolve_engine(engine)
-    names = expand(inputs)
+    names = [] if isinstance(inputs, LiveSource) else expand(inputs)
     worker = Worker(
         hook.datapath._ref,
         hook.index,
@@ -69,14 +72,57 @@ def batches(
         linear_limit=LINEAR[linear],
         name="batches-0",
     )
+    if isinstance(inputs, LiveSource):
+        return _live_batches(inputs, hook, worker, batch, engine)
     return _batches(names, hook, worker, batch, as_ethernet, engine)
+
+
+def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
+    """The next batch; of no packets where there is none yet. None: the end."""
+    import numpy as np
+
+    actions, retvals = np.empty(size, np.uint8), np.empty(size, np.uint32)
+    lengths, stamps = np.empty(size, np.uint32), np.empty(size, np.int64)
+    arms, generations = np.empty(size, np.uint8), np.empty(size, np.uint64)
+    n, first, generation = worker.run_batch(
+        reader, None, actions, lengths, stamps, retvals, arms, generations
+    )
+    if n == 0:
+        return None
+    n = n or 0
+    return Batch(
+        actions[:n],
+        retvals[:n],
+        lengths[:n],
+        stamps[:n],
+        generation,
+        first,
+        arms[:n],
+        generations[:n],
+    )
+
+
+def _live_batches(
+    source: LiveSource, hook: Hook, worker: Worker, size: int, engine: str
+) -> Iterator[Batch]:
+    hook._enter(worker)
+    try:
+        with hook.datapath.engine(engine):
+            while (batch := _one(source.reader, worker, size)) is not None:
+                if len(batch):
+                    yield batch
+                else:
+                    source.wait(0.1)
+        source.check()
+    except InterfaceError as error:
+        raise source.named(error) from None
+    finally:
+        hook._leave(worker)
 
 
 def _batches(
     names: list[str], hook: Hook, worker: Worker, size: int, as_ethernet: bool, engine: str
 ) -> Iterator[Batch]:
-    import numpy as np
-
     hook._enter(worker)
     try:
         for name in names:
@@ -85,34 +131,14 @@ def _batches(
                 Source(name, as_ethernet=as_ethernet) as source,
             ):
                 while True:
-                    actions, retvals = np.empty(size, np.uint8), np.empty(size, np.uint32)
-                    lengths, stamps = np.empty(size, np.uint32), np.empty(size, np.int64)
-                    arms, generations = np.empty(size, np.uint8), np.empty(size, np.uint64)
                     try:
-                        n, first, generation = worker.run_batch(
-                            source.reader,
-                            None,
-                            actions,
-                            lengths,
-                            stamps,
-                            retvals,
-                            arms,
-                            generations,
-                        )
-                        if not n:
+                        batch = _one(source.reader, worker, size)
+                        if batch is None:
                             source.check()
                             break
                     except CaptureError as error:
                         raise blame(error, source, None) from None
-                    yield Batch(
-                        actions[:n],
-                        retvals[:n],
-                        lengths[:n],
-                        stamps[:n],
-                        generation,
-                        first,
-                        arms[:n],
-                        generations[:n],
-                    )
+                    if len(batch):
+                        yield batch
     finally:
         hook._leave(worker)

@@ -11,8 +11,8 @@ from io import RawIOBase
 from types import TracebackType
 from typing import Protocol
 
-from ._core.io import Reader
-from .errors import CaptureError, InputError
+from .._core.io import Reader
+from ..errors import CaptureError, InputError
 
 #: Decompressed bytes handed on at a time.
 BLOCK = 1 << 18

@@ -1,0 +1,315 @@
+"""`pktfilter live`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from ..handles.hooks import Hook
+from ..handles.program import resolve_engine
+from ..session import BATCH_MAX, DEFAULT_LIVE_BATCH, Live, LiveResult
+from ..sinks import WRITE_CHOICES
+from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .programs import load_program
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+
+
+def _size(text: str) -> int:
+    """Bytes, with a decimal suffix: 500k, 10M, 2G."""
+    lower = text.lower()
+    number, unit = (lower[:-1], lower[-1]) if lower[-1:] in _UNITS else (lower, "")
+    if not (number.isascii() and number.isdecimal()) or len(number) > 15 or not int(number):
+        raise click.BadParameter(f"{text!r} is not a size such as 500k, 10M or 2G")
+    return int(number) * _UNITS[unit]
+
+
+_SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
+
+
+@click.command(name="live", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("interface", metavar="IFACE")
+@click.argument("prog")
+@click.option(
+    "--out",
+    metavar="IFACE",
+    help="Filter between IFACE and this one: PASS and REDIRECT go to the other side, TX back, DROP "
+    "nowhere. [default: observe only]",
+)
+@click.option("--both", is_flag=True, help="With --out: filter both directions.")
+@click.option(
+    "-w",
+    "write",
+    metavar="FILE",
+    help="Write packets to FILE (.pcapng, or pcap for any other name; - is standard output).",
+)
+@click.option(
+    "--write",
+    "which",
+    multiple=True,
+    type=click.Choice(list(WRITE_CHOICES)),
+    metavar="ACTION",
+    help=f"Which packets -w writes: {', '.join(WRITE_CHOICES)}. Repeatable. "
+    "[default: passed, that is PASS and TX]",
+)
+@click.option(
+    "--comment", is_flag=True, help="pcapng: a comment with program and generation on each packet."
+)
+@click.option(
+    "-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N packets."
+)
+@click.option("--time", "seconds", type=_SECONDS, metavar="S", help="End after S seconds.")
+@click.option("--size", type=_size, metavar="SIZE", help="End once -w wrote SIZE (500k, 10M, 2G).")
+@click.option(
+    "--rotate-size",
+    "rotate_bytes",
+    type=_size,
+    metavar="SIZE",
+    help="Begin a new file (NAME.00001.EXT, ...) with the batch that fills one.",
+)
+@click.option(
+    "--rotate-time",
+    "rotate_seconds",
+    type=_SECONDS,
+    metavar="S",
+    help="Begin a new file every S seconds.",
+)
+@click.option(
+    "--files",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the last N files of a rotation. [default: all]",
+)
+@click.option(
+    "--backend",
+    default="ring",
+    type=click.Choice(["ring", "scapy"]),
+    show_default=True,
+    help="How packets are received: the kernel's memory-mapped ring, or scapy's sockets.",
+)
+@click.option("--outgoing", is_flag=True, help="Also packets that this machine sends.")
+@click.option(
+    "--partial",
+    type=click.Choice(["mark", "skip", "complete"]),
+    help="Packets whose checksum the sender left to the device: mark (count, and flag in pcapng), "
+    "skip, or complete. [default: complete with --out, else mark]",
+)
+@click.option(
+    "--promiscuous/--no-promiscuous",
+    default=None,
+    help="Take packets for other stations too. [default: with --out]",
+)
+@click.option(
+    "--snaplen",
+    default=262144,
+    type=click.IntRange(64, 262144),
+    metavar="N",
+    show_default=True,
+    help="Bytes of each packet that are captured.",
+)
+@click.option(
+    "--ring-mib",
+    default=16,
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    show_default=True,
+    help="MiB of each interface's ring.",
+)
+@click.option(
+    "--latency-ms",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
+)
+@click.option(
+    "--engine",
+    default="auto",
+    type=click.Choice(["auto", "checked", "interp", "jit"]),
+    show_default=True,
+    help="checked: every access is checked when it happens. interp and jit need a verified program.",
+)
+@click.option(
+    "--batch",
+    default=DEFAULT_LIVE_BATCH,
+    type=click.IntRange(1, BATCH_MAX),
+    metavar="N",
+    show_default=True,
+    help="Packets between two points at which a program can be replaced, at most.",
+)
+@click.option(
+    "--linear",
+    default="kernel",
+    type=click.Choice(["kernel", "full"]),
+    show_default=True,
+    help="Linear bytes a program sees: at most 3520 as in Linux, or all.",
+)
+@click.option(
+    "--unverified",
+    is_flag=True,
+    help="Do not verify: run programs that cannot be proved safe, with every access checked.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--quiet", is_flag=True, help="No table while it runs and no summary.")
+def live_command(
+    interface: str,
+    prog: str,
+    out: str | None,
+    both: bool,
+    write: str | None,
+    which: tuple[str, ...],
+    comment: bool,
+    count: int | None,
+    seconds: float | None,
+    size: int | None,
+    rotate_bytes: int | None,
+    rotate_seconds: float | None,
+    files: int | None,
+    backend: str,
+    outgoing: bool,
+    partial: str | None,
+    promiscuous: bool | None,
+    snaplen: int,
+    ring_mib: int,
+    latency_ms: int | None,
+    engine: str,
+    batch: int,
+    linear: str,
+    unverified: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Runs PROG over the packets of an interface, until a limit or Ctrl-C (exit status 130)."""
+    if write is None:
+        for given, option in (
+            (which, "--write"), (comment, "--comment"), (size, "--size"), (files, "--files"),
+            (rotate_bytes, "--rotate-size"), (rotate_seconds, "--rotate-time"),
+        ):  # fmt: skip
+            if given:
+                raise UsageError(f"{option} is about what -w writes", hint="add -w FILE")
+    if both and out is None:
+        raise UsageError("--both needs a second interface", hint="add --out IFACE")
+    if out is not None and outgoing:
+        raise UsageError("--outgoing is for observing: a filter would see what it sent itself")
+    if files is not None and not (rotate_bytes or rotate_seconds):
+        raise UsageError("--files is about rotation", hint="add --rotate-size or --rotate-time")
+    resolve_engine(engine)
+    hook = Hook("ingress")
+    hook.attach(load_program(prog, verify=not unverified)[1])
+    to_stdout = write == "-"
+    with _table(not (as_json or quiet)) as on_progress:
+        run = Live(
+            interface,
+            hook,
+            out=out,
+            both=both,
+            write=write,
+            write_actions={action for choice in which or ("passed",) for action in WRITE_CHOICES[choice]},
+            comment=comment,
+            count=count,
+            seconds=seconds,
+            size=size,
+            rotate_bytes=rotate_bytes,
+            rotate_seconds=rotate_seconds,
+            files=files,
+            backend=backend,
+            outgoing=outgoing,
+            partial=partial,
+            promiscuous=promiscuous,
+            snaplen=snaplen,
+            ring_mib=ring_mib,
+            latency_ms=latency_ms,
+            batch=batch,
+            engine=engine,
+            linear=linear,
+            on_progress=on_progress,
+            on_start=None if quiet else _announce,
+            on_trace=_print_trace,
+        )  # fmt: skip
+        with _interruptible(run):
+            result = run.run()
+    _print(result, as_json=as_json, quiet=quiet, to_stdout=to_stdout)
+    for error in result.errors:
+        click.echo(f"pktfilter: {error}", err=True)
+    if result.ended == "interrupted":
+        return EXIT_INTERRUPTED
+    return EXIT_REFUSED if result.errors else 0
+
+
+def _announce(run: Live) -> None:
+    """What this run will do to traffic, before the first packet."""
+    if run.out is None:
+        text = (
+            f"observing {run.interface}: verdicts are counted, packets go their way; "
+            "--out IFACE makes it a filter"
+        )
+    else:
+        arrow = "<->" if run.both else "->"
+        text = (
+            f"filtering {run.interface} {arrow} {run.out}: what the program lets through is sent on"
+        )
+    click.echo(f"pktfilter: {text}", err=True)
+
+
+def _print(result: LiveResult, *, as_json: bool, quiet: bool, to_stdout: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_json()), err=to_stdout)
+        return
+    if quiet:
+        return
+    from rich.console import Console
+
+    from ..report_live import live_summary
+
+    console = Console(stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(live_summary(result))
+
+
+def _print_trace(lines: list[str], lost: int) -> None:
+    for line in lines:
+        click.echo(f"trace: {line.rstrip()}", err=True)
+    if lost:
+        click.echo(f"trace: {lost} lines lost", err=True)
+
+
+@contextmanager
+def _interruptible(run: Live) -> Iterator[None]:
+    """The first Ctrl-C ends the run cleanly; a second one at once."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        run.stop("interrupted")
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _table(wanted: bool) -> Iterator[Callable[[LiveResult], None] | None]:
+    """A table of rates on a terminal; nothing where standard error is not one."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live as Screen
+
+    from ..report_live import LiveTable
+
+    rates = LiveTable()
+    with Screen(console=Console(stderr=True), transient=True, auto_refresh=False) as screen:
+
+        def show(result: LiveResult) -> None:
+            screen.update(rates.render(result), refresh=True)
+
+        yield show
