@@ -172,35 +172,6 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const s
 		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
 	if (!chain->count)
 		run_empty(w, round, tally);
-	else if (chain->count == 1)
-		(told ? run_single_told : run_single_quiet)(w, chain, round, tally);
-	else
-		(told ? run_many_told : run_many_quiet)(w, chain, round, tally);
-	w->exec->bindings = NULL;
-}
-
-INLINE void finish(struct pf_worker *w, const struct tally *tally)
-{
-	add_up(&w->stats, tally);
-	if (w->exec->trace)
-		w->stats.trace_lost = w->exec->trace->lost;
-}
-
-/* One batch in this world, which the caller keeps alive. */
-INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const struct round *round,
-		      struct tally *tally)
-{
-	const struct pf_chain *chain = &world->chains[w->hook];
-	int told = round->verdicts || round->sink;
-	if (PF_UNLIKELY(world->generation != w->batch_generation || !w->generations.count))
-		pf_generations_begin(&w->generations, world, chain, &w->stats);
-	w->batch_revision = world->revision;
-	w->batch_generation = world->generation;
-	w->exec->bindings = &world->bindings;
-	if (round->batch->ingress_ifindex)
-		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
-	if (!chain->count)
-		run_empty(w, round, tally);
 	else if (PF_UNLIKELY(chain->watched))
 		pf_run_watched(w, chain, round, tally);
 	else if (chain->count == 1)

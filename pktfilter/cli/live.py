@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
 
 import click
 
@@ -17,6 +16,14 @@ from ..session import BATCH_MAX, DEFAULT_LIVE_BATCH, Live, LiveResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .programs import load_program
+from .running import (
+    control_option,
+    controlled,
+    interruptible,
+    print_trace,
+    watch_option,
+    watched,
+)
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 
@@ -154,6 +161,8 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     is_flag=True,
     help="Do not verify: run programs that cannot be proved safe, with every access checked.",
 )
+@watch_option
+@control_option("")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--quiet", is_flag=True, help="No table while it runs and no summary.")
 def live_command(
@@ -181,6 +190,8 @@ def live_command(
     batch: int,
     linear: str,
     unverified: bool,
+    watch: bool,
+    control: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -200,7 +211,7 @@ def live_command(
         raise UsageError("--files is about rotation", hint="add --rotate-size or --rotate-time")
     resolve_engine(engine)
     hook = Hook("ingress")
-    hook.attach(load_program(prog, verify=not unverified)[1])
+    link = hook.attach(load_program(prog, verify=not unverified)[1])
     to_stdout = write == "-"
     with _table(not (as_json or quiet)) as on_progress:
         run = Live(
@@ -229,9 +240,13 @@ def live_command(
             linear=linear,
             on_progress=on_progress,
             on_start=None if quiet else _announce,
-            on_trace=_print_trace,
+            on_trace=print_trace,
         )  # fmt: skip
-        with _interruptible(run):
+        with (
+            controlled(hook.datapath, f"live {interface} {prog}", path=control, quiet=quiet),
+            watched(watch, prog, link),
+            interruptible(lambda: run.stop("interrupted")),
+        ):
             result = run.run()
     _print(result, as_json=as_json, quiet=quiet, to_stdout=to_stdout)
     for error in result.errors:
@@ -268,31 +283,6 @@ def _print(result: LiveResult, *, as_json: bool, quiet: bool, to_stdout: bool) -
 
     console = Console(stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print(live_summary(result))
-
-
-def _print_trace(lines: list[str], lost: int) -> None:
-    for line in lines:
-        click.echo(f"trace: {line.rstrip()}", err=True)
-    if lost:
-        click.echo(f"trace: {lost} lines lost", err=True)
-
-
-@contextmanager
-def _interruptible(run: Live) -> Iterator[None]:
-    """The first Ctrl-C ends the run cleanly; a second one at once."""
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        run.stop("interrupted")
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

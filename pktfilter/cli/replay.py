@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -21,7 +19,15 @@ from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .programs import load_program
-from .running import LONG_SECONDS, controlled, watched
+from .running import (
+    LONG_SECONDS,
+    control_option,
+    controlled,
+    interruptible,
+    print_trace,
+    watch_option,
+    watched,
+)
 from .trials import begin_trial, check_trial_options
 
 _STARTED = time.perf_counter()
@@ -132,18 +138,8 @@ def _swap_option(text: str) -> tuple[int, str]:
     is_flag=True,
     help="Do not verify: run programs that cannot be proved safe, with every access checked.",
 )
-@click.option(
-    "--watch",
-    is_flag=True,
-    help="Replace the program, its maps carried over, whenever its file changes.",
-)
-@click.option(
-    "--control",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
-    "user's own, once a replay takes longer than a second]",
-)
+@watch_option
+@control_option(", once a replay takes longer than a second")
 @click.option(
     "--as-ethernet",
     is_flag=True,
@@ -207,13 +203,13 @@ def replay_command(
             as_ethernet=as_ethernet,
             swaps=plan,
             on_progress=on_progress,
-            on_trace=_print_trace,
+            on_trace=print_trace,
         )
         after = LONG_SECONDS if control is None else 0.0
         with (
             controlled(hook.datapath, f"replay {prog}", path=control, after=after),
             watched(watch, prog, link),
-            _interruptible(run),
+            interruptible(run.stop),
         ):
             # Last, so that nothing which fails before leaves a trial behind.
             trial = begin_trial(link, shadow, canary, fraction, guard, program)
@@ -253,31 +249,6 @@ def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool) -> None:
 
         console.print("")
         console.print(trial_summary(result.trial))
-
-
-def _print_trace(lines: list[str], lost: int) -> None:
-    for line in lines:
-        click.echo(f"trace: {line.rstrip()}", err=True)
-    if lost:
-        click.echo(f"trace: {lost} lines lost", err=True)
-
-
-@contextmanager
-def _interruptible(run: Replay) -> Iterator[None]:
-    """The first Ctrl-C ends the run cleanly; a second one at once."""
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        run.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
-"""What makes a run of `live` or `replay` controllable: its socket, and the watch on its object file."""
+"""What runs of `live` and `replay` share: signals, traces, the control socket, the watch on the object file."""
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -31,11 +33,42 @@ def say(text: str) -> None:
     click.echo(f"pktfilter: {text}", err=True)
 
 
+def print_trace(lines: list[str], lost: int) -> None:
+    """What programs printed with bpf_trace_printk."""
+    for line in lines:
+        click.echo(f"trace: {line.rstrip()}", err=True)
+    if lost:
+        click.echo(f"trace: {lost} lines lost", err=True)
+
+
+@contextmanager
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one at once."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def controlled(
-    datapath: Datapath, title: str, *, path: Path | None = None, after: float = 0.0
+    datapath: Datapath,
+    title: str,
+    *,
+    path: Path | None = None,
+    after: float = 0.0,
+    quiet: bool = False,
 ) -> Iterator[None]:
-    """Listens on a control socket meanwhile, from `after` seconds on, and says where.
+    """Listens on a control socket meanwhile, from `after` seconds on, and says where unless `quiet`.
 
     A socket that cannot be made stops the run only where the user named it.
     """
@@ -56,7 +89,8 @@ def controlled(
                 raise
             say(f"note: not controllable: {error}")
         else:
-            say(f"control: pktfilter link list --socket {server.path}")
+            if not quiet:
+                say(f"control: pktfilter link list --socket {server.path}")
 
     with ExitStack() as stack:
         stack.callback(server.close)
@@ -94,3 +128,21 @@ def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
 
     with Watcher(split(prog)[0], changed, failed):
         yield
+
+
+watch_option = click.option(
+    "--watch",
+    is_flag=True,
+    help="Replace the program, its maps carried over, whenever its file changes.",
+)
+
+
+def control_option(when: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """`--control PATH`; `when` says when a run listens without it."""
+    return click.option(
+        "--control",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
+        f"user's own{when}]",
+    )

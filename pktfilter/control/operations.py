@@ -15,7 +15,8 @@ from ..handles.hooks import Datapath
 from ..handles.links import Link
 from ..handles.maps import Map
 from ..handles.program import Program
-from ..handles.trials import Guard, Trial
+from ..handles.trial_report import Guard
+from ..handles.trials import Trial
 from ..objects import ObjectSpec
 
 GRACE_SECONDS = 30.0

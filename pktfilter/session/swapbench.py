@@ -18,7 +18,8 @@ from typing import Any
 
 from .._core.swap import SERIES, WAYS, Histogram, Swap
 from ..errors import InputError
-from ..handles.hooks import Hook, Link
+from ..handles.hooks import Hook
+from ..handles.links import Link
 from ..handles.program import XDP, Program
 
 PACKET_LEN = 60
