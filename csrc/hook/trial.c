@@ -192,11 +192,15 @@ void pf_trial_lose(struct pf_trial *trial)
 	end(trial, PF_TRIAL_DETACHED, NULL);
 }
 
-enum pf_err pf_trial_start(struct pf_trial *trial, struct pf_change *change, struct pf_diag *diag)
+enum pf_err pf_trial_start(struct pf_trial *trial, const struct pf_expect *expect, struct pf_change *change,
+			   struct pf_diag *diag)
 {
-	struct pf_edit edit = {
-		.kind = PF_EDIT_TRIAL, .link = trial->link, .trial = trial, .cause = PF_CAUSE_CANARY, .change = change
-	};
+	struct pf_edit edit = { .kind = PF_EDIT_TRIAL,
+				.link = trial->link,
+				.trial = trial,
+				.expect = expect,
+				.cause = PF_CAUSE_CANARY,
+				.change = change };
 	return pf_datapath_commit(trial->link->dp, &edit, 1, diag);
 }
 

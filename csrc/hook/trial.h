@@ -101,16 +101,17 @@ struct pf_trial {
 	char why[PF_DETAIL_MAX];
 };
 
-/* One reference for the caller. PF_EINVAL: options out of range, or a shadow that shares a map which programs can write
- * with the link's program: it would change what that one sees. */
+/* One reference for the caller. PF_EINVAL: options out of range. A shadow must not share a map which programs can write with
+ * the link's program, since it would change what that one sees: that is checked at the start. */
 PF_API enum pf_err pf_trial_create(struct pf_link *link, struct pf_prog *candidate,
 				   const struct pf_trial_options *options, struct pf_trial **trial,
 				   struct pf_diag *diag);
 PF_API void pf_trial_put(struct pf_trial *trial); /* does not end it */
 
-/* In order: PF_ENOLINK, PF_EINVAL (type), PF_EBUSY (the link has one, or this one began before). A canary is a generation of
- * its link, a shadow a revision only. */
-PF_API enum pf_err pf_trial_start(struct pf_trial *trial, struct pf_change *change, struct pf_diag *diag);
+/* Checked as an update; PF_EBUSY also when this one began before, PF_EINVAL also for maps in common. A canary is
+ * a generation of its link, a shadow a revision only. expect may be NULL. */
+PF_API enum pf_err pf_trial_start(struct pf_trial *trial, const struct pf_expect *expect, struct pf_change *change,
+				  struct pf_diag *diag);
 /* The candidate becomes the link's program: a generation. PF_ESTALE when the trial has ended; again: nothing. */
 PF_API enum pf_err pf_trial_promote(struct pf_trial *trial, struct pf_change *change, struct pf_diag *diag);
 /* Ends it, for `cause` (ABANDON or GUARD) and with a text why (may be NULL). A canary's end, and a guard's always, so that

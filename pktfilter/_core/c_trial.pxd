@@ -1,7 +1,7 @@
 """C declarations of csrc/hook/trial.h and csrc/packet/flow_hash.h."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from pktfilter._core.c_hook cimport pf_cause, pf_change, pf_link
+from pktfilter._core.c_hook cimport pf_cause, pf_change, pf_expect, pf_link
 from pktfilter._core.c_prog cimport pf_prog
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 
@@ -62,7 +62,7 @@ cdef extern from "hook/trial.h" nogil:
     pf_err pf_trial_create(pf_link *link, pf_prog *candidate, const pf_trial_options *options, pf_trial **trial,
                            pf_diag *diag)
     void pf_trial_put(pf_trial *trial)
-    pf_err pf_trial_start(pf_trial *trial, pf_change *change, pf_diag *diag)
+    pf_err pf_trial_start(pf_trial *trial, const pf_expect *expect, pf_change *change, pf_diag *diag)
     pf_err pf_trial_promote(pf_trial *trial, pf_change *change, pf_diag *diag)
     pf_err pf_trial_abandon(pf_trial *trial, pf_cause cause, const char *why, pf_change *change, pf_diag *diag)
     void pf_trial_sum(pf_trial *trial, pf_trial_sums *sums)

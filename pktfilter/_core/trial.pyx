@@ -1,7 +1,7 @@
 """Trials beside a link's program (csrc/hook/trial.h), and the flow hash (csrc/packet/flow_hash.h)."""
 from libc.stdint cimport uint32_t, uint64_t
 
-from pktfilter._core.c_hook cimport pf_cause
+from pktfilter._core.c_hook cimport pf_cause, pf_expect
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.c_trial cimport (
     PF_CAUSE_ABANDON, PF_TRIAL_SAMPLES_MAX, PF_TRIAL_SHADOW, PF_TRIAL_CANARY, pf_flow_hash, pf_trial, pf_trial_abandon,
@@ -47,14 +47,17 @@ cdef class TrialRef:
         if self.ptr is not NULL:
             pf_trial_put(self.ptr)
 
-    def start(self):
-        """The Change; raises the typed link error of what did not hold, in the order of trial.h."""
+    def start(self, ProgRef expect):
+        """The Change, when the current program is `expect`; raises the typed link error of what did not hold, in the order of trial.h."""
+        cdef pf_expect e
         cdef pf_diag diag
         cdef pf_err err
         cdef Change change = Change.__new__(Change)
         change.link = self.link
+        e.program = expect.ptr if expect is not None else NULL
+        e.generation = 0
         with nogil:
-            err = pf_trial_start(self.ptr, &change.c, &diag)
+            err = pf_trial_start(self.ptr, &e, &change.c, &diag)
         if err:
             raise_diag(err, &diag)
         change.take_programs(None)

@@ -247,7 +247,8 @@ class Tried:
         if before is not None and current is not None:
             trial.copied = before(current, candidate)
         try:
-            ref.start().wait(timeout_ns(None))
+            # What was prepared came from this program's maps: another must not have come between.
+            ref.start(None if current is None else current._ref).wait(timeout_ns(None))
         except LinkError as error:
             error.place = f"link {link.id}"
             raise

@@ -330,7 +330,7 @@ static void test_shadow_refuses_a_shared_map(void)
 	struct pf_trial *canary = trial_of(s->link, candidate, PF_TRIAL_CANARY, 0.5, NO_GUARD);
 	const uint64_t revision = info_of(s->dp).revision;
 	struct pf_diag diag;
-	CHECK_EQ(pf_trial_start(trial, NULL, &diag), PF_EINVAL);
+	CHECK_EQ(pf_trial_start(trial, NULL, NULL, &diag), PF_EINVAL);
 	CHECK_EQ(diag.code, PF_DIAG_HOOK_TRIAL_SHARED);
 	CHECK_EQ(info_of(s->dp).revision, revision);
 	CHECK_EQ(state_of(trial), PF_TRIAL_IDLE);
@@ -410,6 +410,8 @@ static void test_one_trial_and_no_update_beside_it(void)
 	CHECK_EQ(pf_link_update(s->link, now, NULL, NULL, NULL), PF_OK);
 	struct pf_trial *trial = trial_of(s->link, candidate, PF_TRIAL_CANARY, 0.5, NO_GUARD);
 	struct pf_trial *other = trial_of(s->link, candidate, PF_TRIAL_SHADOW, 0, NO_GUARD);
+	struct pf_expect stale = { .program = old };
+	CHECK_EQ(pf_trial_start(trial, &stale, NULL, NULL), PF_EPERM);
 	start(trial);
 	const uint64_t revision = info_of(s->dp).revision;
 	struct pf_diag diag;
@@ -417,9 +419,8 @@ static void test_one_trial_and_no_update_beside_it(void)
 	CHECK_EQ(diag.code, PF_DIAG_HOOK_TRIAL);
 	CHECK_EQ(pf_link_rollback(s->link, 0, NULL, NULL, NULL), PF_EBUSY);
 	CHECK_EQ(pf_link_can_update(s->link, candidate, NULL, NULL), PF_EBUSY);
-	CHECK_EQ(pf_trial_start(other, NULL, NULL), PF_EBUSY);
-	CHECK_EQ(pf_trial_start(trial, NULL, NULL), PF_EBUSY);
-	struct pf_expect stale = { .program = old };
+	CHECK_EQ(pf_trial_start(other, NULL, NULL, NULL), PF_EBUSY);
+	CHECK_EQ(pf_trial_start(trial, NULL, NULL, NULL), PF_EBUSY);
 	CHECK_EQ(pf_link_update(s->link, candidate, &stale, NULL, NULL), PF_EPERM); /* comes first */
 	CHECK_EQ(info_of(s->dp).revision, revision);
 	/* Abandoned: the generation goes on, the program stays, and a rollback goes past the canary's rows. */
@@ -430,7 +431,7 @@ static void test_one_trial_and_no_update_beside_it(void)
 	CHECK_EQ(pf_trial_abandon(trial, PF_CAUSE_ABANDON, NULL, NULL, NULL), PF_OK); /* again: nothing */
 	CHECK_EQ(pf_trial_promote(trial, NULL, &diag), PF_ESTALE);
 	CHECK_EQ(generation_of(s->link), 4);
-	CHECK_EQ(pf_trial_start(trial, NULL, &diag), PF_EBUSY); /* begins once */
+	CHECK_EQ(pf_trial_start(trial, NULL, NULL, &diag), PF_EBUSY); /* begins once */
 	CHECK_EQ(diag.code, PF_DIAG_HOOK_TRIAL_AGAIN);
 	CHECK_EQ(pf_link_rollback(s->link, 0, NULL, NULL, NULL), PF_OK);
 	CHECK(row_of(s->link, 0).prog == old);
@@ -478,7 +479,7 @@ static void test_detach_and_the_end_of_the_datapath(void)
 	CHECK_EQ(state_of(trial), PF_TRIAL_DETACHED);
 	CHECK_EQ(pf_trial_promote(trial, NULL, NULL), PF_ESTALE);
 	struct pf_trial *late = trial_of(s->link, candidate, PF_TRIAL_CANARY, 0.5, NO_GUARD);
-	CHECK_EQ(pf_trial_start(late, NULL, NULL), PF_ENOLINK);
+	CHECK_EQ(pf_trial_start(late, NULL, NULL, NULL), PF_ENOLINK);
 	run(s);
 	CHECK_EQ(s->worker->stats.uncovered, PACKETS);
 	pf_trial_put(late);
@@ -613,7 +614,7 @@ static void test_no_memory(void)
 	for (enum pf_err err = PF_ENOMEM; err; n++) {
 		const uint64_t revision = info_of(s->dp).revision;
 		fail_after = n;
-		err = pf_trial_start(trial, NULL, NULL);
+		err = pf_trial_start(trial, NULL, NULL, NULL);
 		fail_after = -1;
 		CHECK(!err || err == PF_ENOMEM);
 		CHECK_EQ(state_of(trial), err ? PF_TRIAL_IDLE : PF_TRIAL_RUNNING);

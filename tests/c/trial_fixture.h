@@ -100,7 +100,7 @@ static inline enum pf_trial_state state_of(struct pf_trial *trial)
 static inline struct pf_change start(struct pf_trial *trial)
 {
 	struct pf_change change = { 0 };
-	CHECK_EQ(pf_trial_start(trial, &change, NULL), PF_OK);
+	CHECK_EQ(pf_trial_start(trial, NULL, &change, NULL), PF_OK);
 	if (change.old)
 		pf_prog_put(change.old);
 	change.old = NULL;
