@@ -54,7 +54,16 @@ def _measure(
     live = pf.Live(
         "a1", hook, out=out, ring_mib=64, latency_ms=10, on_start=lambda _: started.set()
     )
-    run = net.background(live.run)
+    used = 0.0
+
+    def receive() -> pf.LiveResult:
+        nonlocal used
+        begun = time.thread_time()
+        result = live.run()
+        used = time.thread_time() - begun
+        return result
+
+    run = net.background(receive)
     started.wait()
     begun = time.monotonic()
     sent = net.call(_send, capture, seconds)
@@ -70,6 +79,7 @@ def _measure(
         "seen": result.packets,
         "dropped": result.ring_drops,
         "seen_per_s": round(result.packets / sending),
+        "cpu_ns_per_packet": round(1e9 * used / max(result.packets, 1)),
         "packets_per_batch": round(result.packets / max(result.batches, 1), 1),
     }
     if result.sent:

@@ -123,7 +123,11 @@ def test_drops_by_the_ring_are_counted(net: Net) -> None:
                 lengths += batch.lengths.tolist()
                 if source.counts[0].unread == 0:
                     source.stop()
-            return sent, lengths, source.counts[0]
+            got = sent, lengths, source.counts[0]
+        assert source.counts[0] == got[2]  # the last ones stay
+        with pytest.raises(pf.InputError, match="closed"):
+            next(pf.batches(source, hook))
+        return got
 
     sent, lengths, counts = net.call(seen)
     assert counts.dropped is not None and counts.dropped > 0

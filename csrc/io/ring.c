@@ -238,13 +238,11 @@ static enum pf_err set_up_ring(struct pf_ring *ring, uint32_t number, struct pf_
 	struct tpacket_req3 request = {
 		.tp_block_size = o->block_size,
 		.tp_block_nr = o->blocks,
-		.tp_frame_size = TPACKET_ALIGN(TPACKET3_HDRLEN) * 8, /* of no meaning here, but checked */
+		.tp_frame_size = o->block_size, /* of no meaning in this version, but checked */
+		.tp_frame_nr = o->blocks,
 		.tp_retire_blk_tov = o->retire_ms,
 	};
 
-	while (o->block_size % request.tp_frame_size)
-		request.tp_frame_size += TPACKET_ALIGNMENT;
-	request.tp_frame_nr = o->block_size / request.tp_frame_size * o->blocks;
 	if (!o->outgoing) /* older kernels do not know it: block.c looks as well */
 		(void)setsockopt(port->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
 	if (setsockopt(port->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) ||

@@ -155,7 +155,7 @@ class Live:
                 self._source.check()
             except KeyboardInterrupt:
                 self._ended = "interrupted"
-            except (InterfaceError, OutputError) as error:
+            except PktfilterError as error:
                 self._note(error)
             self._elapsed = time.monotonic() - self._start
             self._finish()
@@ -172,15 +172,17 @@ class Live:
         except InterfaceError as error:
             raise self._named(error) from None
 
-    def _named(self, error: InterfaceError | OutputError) -> InterfaceError | OutputError:
-        names = [self.interface, self.out or self.interface]
-        if error.port is not None:
-            error.file = error.file or names[error.port]
-        elif self._sink is not None:
+    def _named(self, error: PktfilterError) -> PktfilterError:
+        port = getattr(error, "port", None)
+        if port is not None:
+            error.file = error.file or (self.interface, self.out or self.interface)[port]
+        elif isinstance(error, OutputError) and self._sink is not None:
             error.file = error.file or self._sink.label
+        else:
+            error.file = error.file or self.interface
         return error
 
-    def _note(self, error: InterfaceError | OutputError) -> None:
+    def _note(self, error: PktfilterError) -> None:
         self._ended = "error"
         self._errors.append(self._named(error))
 

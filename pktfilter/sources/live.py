@@ -100,7 +100,8 @@ class LiveSource:
         #: What errors call it.
         self.label = interface
         self._feed: Any = None
-        self.reader: PacketSource
+        self._reader: PacketSource | None = None
+        self._last: tuple[InterfaceCounts, ...] = ()
         _check(backend, partial, snaplen, ring_mib, latency_ms)
         indexes = tuple(interface_index(name) for name in self.names)
         if backend == "scapy":
@@ -112,10 +113,10 @@ class LiveSource:
                     hint="use the backend 'ring'",
                 )
             self._feed = ScapyFeed(interface, promiscuous=promiscuous, snaplen=snaplen)
-            self.reader = self._feed.reader
+            self._reader = self._feed.reader
             return
         try:
-            self.reader = Ring(
+            self._reader = Ring(
                 indexes,
                 block_size=BLOCK_SIZE,
                 blocks=ring_mib * (1 << 20) // BLOCK_SIZE,
@@ -129,6 +130,13 @@ class LiveSource:
         except InterfaceError as error:
             raise self.named(error) from None
 
+    @property
+    def reader(self) -> PacketSource:
+        """What a worker reads from; raises `InputError` once closed."""
+        if self._reader is None:
+            raise InputError("the source was closed", file=self.label)
+        return self._reader
+
     def named(self, error: InterfaceError) -> InterfaceError:
         """Puts the interface's name into an error of the core."""
         error.file = self.names[error.port] if error.port < len(self.names) else self.label
@@ -136,7 +144,9 @@ class LiveSource:
 
     @property
     def counts(self) -> tuple[InterfaceCounts, ...]:
-        """What each interface gave so far. Not while another thread is reading."""
+        """What each interface gave so far, or until `close`. Not while another thread is reading."""
+        if self._reader is None:
+            return self._last
         if self._feed is not None:
             return (InterfaceCounts(self.label, packets=self.reader.info()["packets"]),)
         return tuple(
@@ -151,10 +161,11 @@ class LiveSource:
 
     def stop(self) -> None:
         """Ends it for whoever is reading; safe in a signal handler."""
+        reader = self._reader
         if self._feed is not None:
             self._feed.stop()
-        else:
-            self.reader.stop()
+        elif reader is not None:
+            reader.stop()
 
     def check(self) -> None:
         """Raises what ended a backend that receives on a thread of its own."""
@@ -162,8 +173,12 @@ class LiveSource:
             self._feed.check()
 
     def close(self) -> None:
-        """Ends capturing. The ring itself goes when nothing refers to `reader` any more."""
+        """Ends capturing and gives the ring back, once nobody is reading any more."""
+        if self._reader is None:
+            return
         self.stop()
+        self._last = self.counts
+        self._reader = None
         if self._feed is not None:
             self._feed.close()
 
