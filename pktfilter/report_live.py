@@ -116,9 +116,11 @@ def live_summary(result: LiveResult) -> RenderableType:
 def _facts(result: LiveResult) -> list[str]:
     lines = []
     if result.elapsed_s > 0:
+        per_second = rate(result.packets / result.elapsed_s)
+        space = "" if per_second[-1].isalpha() else " "
         lines.append(
-            f"{_title(result)}: {result.elapsed_s:.3f} s, "
-            f"{rate(result.packets / result.elapsed_s)}packet/s, ended by {result.ended}"
+            f"{_title(result)}: {result.elapsed_s:.3f} s, {per_second}{space}packet/s, "
+            f"ended by {result.ended}"
         )
     for entry in result.interfaces:
         if entry.received is None:
