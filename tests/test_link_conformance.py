@@ -66,6 +66,7 @@ def row(
 
 
 GENERATION = "the kernel knows no generations: its compare-and-swap sees the program only"
+HISTORY = "the kernel keeps no history"
 FLAGS = "no flags in pktfilter: giving `expect` is what BPF_F_REPLACE says"
 TO_B, TO_A = ("update", "B"), ("update", "A")
 EPERM, EINVAL, ENOLINK, ESTALE = errno.EPERM, errno.EINVAL, errno.ENOLINK, errno.ESTALE
@@ -128,6 +129,21 @@ ROWS = [
         kernel=False,
         why=GENERATION,
     ),
+    # History.
+    row("roll back", TO_B, ("rollback",), published=True, kernel=False, why=HISTORY),
+    row("roll back twice", TO_B, ("update", "A2"), ("rollback",), ("rollback",), published=True, kernel=False,
+        why=HISTORY),
+    row("roll back to a generation", TO_B, ("update", "A2"), ("rollback", 1), published=True, kernel=False,
+        why=HISTORY),
+    row("roll back to the current program", TO_B, TO_A, ("rollback", 1), kernel=False, why=HISTORY),
+    row("nothing to roll back to", ("rollback",), gives=errno.ENOENT, kernel=False, why=HISTORY),
+    row("no such generation", TO_B, ("rollback", 7), gives=errno.ENOENT, current="B", kernel=False, why=HISTORY),
+    row("roll back: stale program first", TO_B, ("rollback", 7, "A", 1), gives=EPERM, current="B", kernel=False,
+        why=HISTORY),
+    row("roll back: then the generation", TO_B, ("rollback", 7, "B", 1), gives=ESTALE, current="B", kernel=False,
+        why=HISTORY),
+    row("roll back after detach", TO_B, ("detach",), ("rollback", 7, "A", 1), gives=ENOLINK, current=None,
+        kernel=False, why=HISTORY),
     # A failed update changes nothing.
     row("after a stale one", ("fails", "update", "B", "B"), ("update", "B", "A"), current="B", published=True),
     row("after one of another type", ("fails", "update", "T"), TO_B, current="B", published=True),
@@ -176,6 +192,12 @@ class Ours:
     def update(self, new: str, expect: str | None = None, generation: int | None = None) -> None:
         program = None if expect is None else self.programs[expect]
         self.link.update(self.programs[new], expect=program, expect_generation=generation)
+
+    def rollback(
+        self, to: int | None = None, expect: str | None = None, generation: int | None = None
+    ) -> None:
+        program = None if expect is None else self.programs[expect]
+        self.link.rollback(to, expect=program, expect_generation=generation)
 
     def detach(self) -> None:
         self.link.detach()
@@ -306,6 +328,7 @@ EXCEPTIONS = {
     ESTALE: pf.StaleGeneration,
     EINVAL: pf.IncompatibleProgram,
     ENOLINK: pf.LinkDetached,
+    errno.ENOENT: pf.NoSuchGeneration,
 }
 
 
@@ -319,6 +342,23 @@ def test_every_errno_has_its_exception(row: Row) -> None:
     with pytest.raises(EXCEPTIONS[row.ours.errno]) as caught:
         getattr(actor, last[0])(*last[1:])
     assert caught.value.errno == row.ours.errno
+
+
+PLAIN = [row for row in OURS if row.steps[-1][0] == "update" and len(row.steps[-1]) == 2]
+
+
+@pytest.mark.parametrize("row", PLAIN, ids=names(PLAIN))
+def test_can_update_tells_beforehand(row: Row) -> None:
+    actor = Ours()
+    *before, last = row.steps
+    for step in before:
+        if step[0] != "fails":
+            getattr(actor, step[0])(*step[1:])
+    answer = actor.link.can_update(actor.programs[last[1]])
+    assert row.ours is not None
+    assert bool(answer) == (row.ours.errno == 0)
+    if answer.error is not None:
+        assert answer.error.errno == row.ours.errno
 
 
 @pytest.fixture(scope="module")
