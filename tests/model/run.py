@@ -166,15 +166,15 @@ def search(folder: Path) -> Found:
     found = Found(int(errors[1]), int(float(states[1])), float(seconds[1]) if seconds else 0.0)
     if not found.errors:
         return found
-    replay = subprocess.run(["./pan", "-r", "machine.pml.trail"], cwd=folder, capture_output=True, text=True).stdout
+    replay = subprocess.run(
+        ["./pan", "-r", "machine.pml.trail"], cwd=folder, capture_output=True, text=True
+    ).stdout
     steps = tuple(re.findall(r"^((?:writer|worker).*,.*)$", replay, re.MULTILINE))
     broken = re.search(r"^violated: (\d+)", replay, re.MULTILINE)
     # No violated assertion: it is the other kind of error, a state that nobody can leave.
     if not broken and "invalid end state (" not in text.stdout:
         raise CheckError(f"{folder.name}: unexpected error: {text.stdout}")
-    return Found(
-        found.errors, found.states, found.seconds, steps, int(broken[1]) if broken else 0
-    )
+    return Found(found.errors, found.states, found.seconds, steps, int(broken[1]) if broken else 0)
 
 
 def trace(mutant: Mutant, found: Found) -> str:
