@@ -17,7 +17,7 @@ void pf_datapath_publish(struct pf_datapath *dp, struct pf_world *world, struct 
 	world->rcu.free = world_free;
 	atomic_fetch_add_explicit(&dp->worlds_live, 1, memory_order_relaxed);
 	uint64_t start = pf_clock_ns();
-	struct pf_world *old = atomic_exchange_explicit(&dp->slot, world, memory_order_acq_rel);
+	struct pf_world *old = atomic_exchange_explicit(&dp->slot, world, PF_RCU_SC(memory_order_release));
 	uint64_t token = pf_rcu_advance(&dp->rcu);
 	change->publish_ns = pf_clock_ns() - start;
 	change->published_at = start;
@@ -100,7 +100,7 @@ static void tear_down(struct pf_datapath *dp)
 	struct pf_link *links = dp->links;
 	dp->links = NULL;
 	dp->link_count = 0;
-	struct pf_world *world = atomic_exchange_explicit(&dp->slot, NULL, memory_order_acq_rel);
+	struct pf_world *world = atomic_exchange_explicit(&dp->slot, NULL, PF_RCU_SC(memory_order_release));
 	if (world) {
 		pf_world_unsubscribe(dp, world, NULL);
 		pf_rcu_retire(&dp->rcu, &world->rcu, pf_rcu_advance(&dp->rcu));
@@ -197,7 +197,7 @@ struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp)
 
 const struct pf_world *pf_datapath_world(const struct pf_datapath *dp)
 {
-	return atomic_load_explicit(&dp->slot, memory_order_acquire); /* pairs with the exchange in publish */
+	return atomic_load_explicit(&dp->slot, PF_RCU_SC(memory_order_acquire)); /* pairs with the exchange in publish */
 }
 
 void pf_datapath_info(struct pf_datapath *dp, struct pf_datapath_info *info)

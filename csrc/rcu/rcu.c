@@ -91,13 +91,11 @@ void pf_rcu_wake(struct pf_rcu *rcu)
 
 uint64_t pf_rcu_advance(struct pf_rcu *rcu)
 {
-#ifdef PF_RCU_TSAN
-	return atomic_fetch_add_explicit(&rcu->token, 1, memory_order_seq_cst) + 1; /* fence B, see PF_RCU_TSAN */
-#else
 	uint64_t t = atomic_fetch_add_explicit(&rcu->token, 1, memory_order_release) + 1;
+#ifndef PF_RCU_TSAN
 	atomic_thread_fence(memory_order_seq_cst); /* fence B, pairs with fence A in pf_rcu_online (I1) */
-	return t;
 #endif
+	return t;
 }
 
 /* The lowest counter of any worker that is online, UINT64_MAX when none is. The acquire loads pair with the releases of
@@ -107,7 +105,7 @@ static uint64_t oldest(struct pf_rcu *rcu)
 	uint64_t min = UINT64_MAX;
 
 	for (uint32_t i = 0; i < PF_RCU_WORKERS; i++) {
-		uint64_t c = atomic_load_explicit(&rcu->workers[i].counter, memory_order_acquire);
+		uint64_t c = atomic_load_explicit(&rcu->workers[i].counter, PF_RCU_SC(memory_order_acquire));
 		if (c && c < min)
 			min = c;
 	}
@@ -123,7 +121,7 @@ static enum pf_err stalled(struct pf_rcu *rcu, uint64_t token, struct pf_diag *d
 {
 	for (uint32_t i = 0; i < PF_RCU_WORKERS; i++) {
 		struct pf_rcu_worker *w = &rcu->workers[i];
-		uint64_t c = atomic_load_explicit(&w->counter, memory_order_acquire);
+		uint64_t c = atomic_load_explicit(&w->counter, PF_RCU_SC(memory_order_acquire));
 		if (c && c < token)
 			return pf_diag_set(diag, PF_ETIMEDOUT, PF_DIAG_HOOK_STALLED, 0, 0, c, token, w->name);
 	}

@@ -9,15 +9,19 @@
  *
  * Invariants
  *   I0 Tokens start at 1; a counter never holds 0 while its worker is online. One cache line per counter.
- *   I1 online: load token (acquire), store it in the own counter, FENCE A (seq_cst), then the first slot load
- *      (acquire). Fence A pairs with fence B: without it the slot load may pass the counter store, the writer sees
- *      0, and frees what is being read.
+ *   I1 online: load token, store it in the own counter, FENCE A (seq_cst), then the first slot load (acquire). Fence A
+ *      pairs with fence B: without it the slot load may pass the counter store, the writer sees 0, and frees what is
+ *      being read. It also makes the relaxed load of the token an acquire: who stores t sees t's exchange.
  *   I2 quiescent: after the last dereference load token (acquire), store it in the own counter (release).
  *      offline: store 0 (release). The release pairs with the writer's acquire poll: the worker's reads of the old
  *      object happen before its freeing.
- *   I3 writer (serialized by its caller): exchange the slot (acq_rel); pf_rcu_advance: t = ++token (release), FENCE B
- *      (seq_cst); then poll counters (acquire). An object retired by this update carries t.
+ *   I3 writer (serialized by its caller's lock, which also orders it after earlier writers: the exchange acquires
+ *      nothing): exchange the slot (release); pf_rcu_advance: t = ++token (release), FENCE B (seq_cst); then poll
+ *      counters (acquire). An object retired by this update carries t.
  *   I4 An object is freed only when every counter is 0 or >= its t.
+ *
+ * I0 to I4 are checked exhaustively on a weakly ordered machine, and each step and order with a counterexample of what
+ * happens without it: tests/model.
  *
  * Threads: online/quiescent/offline by the worker's own thread. advance/retire/reclaim by the serialized writer.
  * register/unregister/wait by any thread that is not online. pf_rcu_wait polls for 20 us at most, which most batches in
@@ -38,16 +42,23 @@
 #define PF_RCU_NAP_NS 100000 /* first nap of a waiting writer; doubles up to 64 times this */
 #define PF_CACHE_LINE 64
 
-/* ThreadSanitizer does not model lone fences (and gcc refuses them there). In such builds fence A becomes a seq_cst
- * exchange of the counter and fence B a seq_cst increment of the token: both are full barriers on the machines that
- * ThreadSanitizer runs on, in the same two places, and the happens-before edges are unchanged (they are I2's release
- * and acquire on the counters). */
+/* ThreadSanitizer does not model lone fences (and gcc refuses them there). Such builds have none: the four operations
+ * between which the fences stand are seq_cst instead (slot exchange, poll; counter store, slot load). In their total order
+ * either the counter's store precedes the poll, which sees it, or the exchange precedes the slot's load, which sees that:
+ * what fences A and B ensure, by C11's rules and on every machine. Online's token load is then an acquire of its own. The
+ * happens-before edges that the sanitizer checks are I2's in both builds. */
 #if defined(__SANITIZE_THREAD__)
 #define PF_RCU_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define PF_RCU_TSAN 1
 #endif
+#endif
+/* The order of an operation that a fence stands beside. Whoever has a slot uses it for its exchange and its loads. */
+#ifdef PF_RCU_TSAN
+#define PF_RCU_SC(order) memory_order_seq_cst
+#else
+#define PF_RCU_SC(order) order
 #endif
 
 struct pf_rcu;
@@ -89,10 +100,11 @@ void pf_rcu_wake(struct pf_rcu *rcu); /* slow path of I5 */
 
 static inline void pf_rcu_online(struct pf_rcu_worker *w)
 {
-	uint64_t t = atomic_load_explicit(&w->rcu->token, memory_order_acquire);
 #ifdef PF_RCU_TSAN
-	atomic_exchange_explicit(&w->counter, t, memory_order_seq_cst);
+	uint64_t t = atomic_load_explicit(&w->rcu->token, memory_order_acquire);
+	atomic_store_explicit(&w->counter, t, memory_order_seq_cst);
 #else
+	uint64_t t = atomic_load_explicit(&w->rcu->token, memory_order_relaxed);
 	atomic_store_explicit(&w->counter, t, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst); /* fence A, pairs with fence B in pf_rcu_advance (I1) */
 #endif

@@ -52,7 +52,7 @@ static struct object *object_new(uint64_t number)
 
 static void read_batch(struct shared *s, uint64_t *last)
 {
-	struct object *object = atomic_load_explicit(&s->slot, memory_order_acquire);
+	struct object *object = atomic_load_explicit(&s->slot, PF_RCU_SC(memory_order_acquire));
 	uint64_t first = object->words[0];
 
 	CHECK(first != POISON && first >= *last); /* alive, and never older than what was seen before */
@@ -98,7 +98,7 @@ static void test_readers_and_writer(void)
 	while (!atomic_load(&s->batches))
 		;
 	for (uint64_t n = 1; n <= UPDATES; n++) {
-		struct object *old = atomic_exchange_explicit(&s->slot, object_new(n), memory_order_acq_rel);
+		struct object *old = atomic_exchange_explicit(&s->slot, object_new(n), PF_RCU_SC(memory_order_release));
 		uint64_t token = pf_rcu_advance(&s->rcu);
 		CHECK_EQ(token, n + 1);
 		pf_rcu_retire(&s->rcu, &old->head, token);
