@@ -29,7 +29,7 @@
 #define PF_CAMPAIGN_INSNS 640u
 #define PF_CAMPAIGN_MAPS 16u
 #define PF_CAMPAIGN_BUDGET 60000u   /* instructions of one run */
-#define PF_CAMPAIGN_EXPLORE 20000u  /* instructions the verifier may process for a program */
+#define PF_CAMPAIGN_EXPLORE 8000u  /* instructions the verifier may process for a program */
 #define PF_CAMPAIGN_RUNS 3u
 #define PF_CAMPAIGN_CPUS 2u
 #define PF_CAMPAIGN_PACKET 2048u

@@ -43,7 +43,7 @@ static void put_key(struct gen *g, int32_t off, uint32_t size)
 	const uint32_t n = pick(g, NUM);
 	if (size == 8)
 		emit(g, 0x7a, 10, 0, off, (int32_t)below(g, 3));
-	if (n < 10 && chance(g, 40)) {
+	if (n < 10 && chance(g, 20)) {
 		emit(g, 0x63, 10, n, off, 0);
 		return;
 	}
@@ -202,9 +202,16 @@ void say_helper(struct gen *g)
 		return;
 	}
 	case 4:
-		emit_const(g, 1, (int32_t)below(g, 8));
-		emit_const(g, 2, 0);
-		call(g, PF_HELPER_ID_redirect);
+		if (chance(g, 20)) { /* for programs with a GPL-compatible license; what the text says is nobody's business */
+			emit(g, 0x7a, 10, 0, BUFFER, (int32_t)pf_rng_edge(g->rng));
+			stack_pointer(g, 1, BUFFER);
+			emit_const(g, 2, (int32_t)(1 + below(g, 8) + (careless(g) ? 600 : 0)));
+			call(g, PF_HELPER_ID_trace_printk);
+		} else {
+			emit_const(g, 1, (int32_t)below(g, 8));
+			emit_const(g, 2, 0);
+			call(g, PF_HELPER_ID_redirect);
+		}
 		set_num(g, 0, UINT64_MAX);
 		return;
 	}

@@ -157,16 +157,26 @@ static uint8_t comparison(struct gen *g, uint8_t op)
 	return (uint8_t)(op | (chance(g, 75) ? 5 : 6));
 }
 
-/* Where the condition holds the program leaves, or gives the register a value that will do. */
-static void unless(struct gen *g, uint8_t code, uint32_t dst, uint32_t src, int32_t imm, int32_t limit)
+/* Where the condition holds the program leaves, or gives the register a value that will do; `also`, when it is another
+ * register, is then that value less `far`. */
+static void unless_both(struct gen *g, uint8_t code, uint32_t dst, uint32_t src, int32_t imm, int32_t limit, uint32_t also,
+			int32_t far)
 {
-	if (chance(g, 25)) {
+	if (chance(g, 12)) {
 		to_exit(g, emit(g, code, dst, src, 0, imm));
 		return;
 	}
+	const int32_t value = (int32_t)below(g, (uint32_t)limit + 1);
 	emit(g, code, dst, src, 1, imm);
-	emit(g, 0x05, 0, 0, 1, 0);
-	emit(g, 0xb7, dst, 0, 0, (int32_t)below(g, (uint32_t)limit + 1));
+	emit(g, 0x05, 0, 0, also == dst ? 1 : 2, 0);
+	emit(g, 0xb7, dst, 0, 0, value + far);
+	if (also != dst)
+		emit(g, 0xb7, also, 0, 0, value);
+}
+
+static void unless(struct gen *g, uint8_t code, uint32_t dst, uint32_t src, int32_t imm, int32_t limit)
+{
+	unless_both(g, code, dst, src, imm, limit, dst, 0);
 }
 
 static void bound_by_branch(struct gen *g, uint32_t r, int32_t limit)
@@ -197,15 +207,16 @@ static void bound_by_branch(struct gen *g, uint32_t r, int32_t limit)
 		break;
 	case 4: /* a copy is compared */
 		emit_mov(g, t, r);
-		to_exit(g, emit(g, 0x25, t, 0, 0, limit));
+		unless_both(g, 0x25, t, 0, limit, limit, r, 0);
 		g->now.r[t].max = (uint64_t)limit;
 		if (chance(g, 40))
 			emit_mov(g, r, t);
 		break;
 	case 5: /* a number in a register */
 		emit_const(g, t, limit);
-		to_exit(g, emit(g, chance(g, 50) ? 0x2d : 0x7d, r, t, 0, 0));
-		if (g->s->insns[g->s->count - 1].code == 0x7d && !careless(g))
+		skip = chance(g, 50);
+		unless(g, skip ? 0x2d : 0x7d, r, t, 0, limit);
+		if (!skip && !careless(g))
 			unless(g, 0xc5, r, 0, 0, limit);
 		break;
 	case 6: /* 32 bits, and the upper half cleared before or after */
@@ -229,7 +240,7 @@ static void bound_by_branch(struct gen *g, uint32_t r, int32_t limit)
 		emit(g, 0x57, r, 0, 0, 0xffff);
 		emit_mov(g, t, r);
 		emit(g, 0x07, t, 0, 0, far);
-		to_exit(g, emit(g, 0x25, t, 0, 0, limit + far));
+		unless_both(g, 0x25, t, 0, limit + far, limit, r, far);
 		g->now.r[t].max = (uint64_t)limit + (uint64_t)far;
 		g->prefer = r + 1;
 		break;
@@ -377,7 +388,7 @@ static void say_loop(struct gen *g)
 		return;
 	g->depth++;
 	g->loops++;
-	const uint32_t rounds = 3 + below(g, 12);
+	const uint32_t rounds = 4 + below(g, 14);
 	emit_const(g, counter, 0);
 	for (uint32_t r = 0; r < 6; r++)
 		set(g, r, NONE);

@@ -162,7 +162,7 @@ void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t se
 	const struct pf_prog_def def = { .type = PF_PROG_XDP, .name = "p", .insns = s->insns, .count = s->count,
 					 .maps = s->world->maps, .map_count = s->world->map_count };
 	const struct pf_verify_input options = { .budget = PF_CAMPAIGN_EXPLORE, .cpus = PF_CAMPAIGN_CPUS,
-						 .want = j->facts ? PF_VERIFY_FACTS : 0 };
+						 .gpl_compatible = 1, .want = j->facts ? PF_VERIFY_FACTS : 0 };
 	struct pf_verify_result result;
 	struct pf_diag diag;
 	struct pf_prog *prog;

@@ -180,10 +180,11 @@ static void each_node(struct pf_verifier *v, const struct pf_packed *old,
 	}
 }
 
-/* The path goes on from old with a value that old does not have: what old says of it downstream is no fact. */
-static bool released(const struct pf_verifier *v, const struct pf_vreg *old, const struct pf_vreg *now)
+/* The path goes on from old with a value that old does not have: what old says of it downstream is no fact. Whether the
+ * node is marked does not matter: it may have been marked since the comparison, by a link made a moment ago. */
+static bool released(const struct pf_vreg *old, const struct pf_vreg *now)
 {
-	if (!old->node || pf_prec_marked(v, old->node))
+	if (!old->node)
 		return false;
 	if (!now)
 		return true;
@@ -194,7 +195,7 @@ static void inherit(struct pf_verifier *v, const struct pf_vreg *old, struct pf_
 {
 	if (old->kind != PF_V_SCALAR && !pf_v_is_packet(old))
 		return;
-	if (released(v, old, now))
+	if (released(old, now))
 		pf_prec_release(v, old->node);
 	if (now)
 		pf_prec_link(v, old->node, now->node);

@@ -95,6 +95,24 @@ static void test_released(void)
 	}
 }
 
+/* r5 and r8 are one number, with one node. The path with 0..3 ends at 14 in a state that has 4 and above in r8, where nothing
+ * behind needs r8; but the same comparison of states makes r5's mark one of r8's. Still no fact may say 4 and above. */
+static void test_released_by_link(void)
+{
+	const struct pf_insn insns[] = {
+		MOV(6, 1), LD(W, 4, 6, 0), LD(W, 3, 6, 4), LD(W, 5, 6, 16), MOV(8, 5), OP(0xb5, 5, 0, 6, 3), LD(W, 7, 6, 0),
+		LD(W, 0, 6, 8), MOV(5, 0), ADD(5, 4), JGTR(5, 7, 10), LD(W, 5, 0, 0), OP(0x26, 5, 0, 1, 0), OP(0x05, 0, 0, 1, 0),
+		SET(5, 0), MOV(9, 4), ADDR(9, 5), MOV(7, 9), ADD(7, 2), OP(0xad, 3, 7, 1, 0), OP(0x6b, 9, 8, 0, 0), SET(0, 0), EXIT
+	};
+	struct pf_verify_input in = input(insns, sizeof(insns) / sizeof(insns[0]));
+	in.want = PF_VERIFY_FACTS;
+	CHECK_EQ(run(&in), PF_OK);
+	for (uint32_t i = 12; i < 16; i++) {
+		const struct pf_fact *f = &result.facts[i * 11 + 8];
+		CHECK(f->kind == PF_FACT_ANY || pf_scalar_contains(&f->range, 3));
+	}
+}
+
 /* A refusal names the numbers, and of the branches only those that matter. */
 static void test_words(void)
 {
@@ -139,6 +157,7 @@ int main(void)
 	test_null();
 	test_range_pruning();
 	test_released();
+	test_released_by_link();
 	test_words();
 	test_long_path();
 	pf_verify_free(&result);
