@@ -474,12 +474,12 @@ void pf_campaign_make(struct pf_sample *s, struct pf_rng *rng)
 
 	s->count = 0;
 	s->mutated = false;
-	g.careless = pf_rng_chance(rng, 25) ? 0 : 3 + pf_rng_below(rng, 18);
+	g.careless = pf_rng_chance(rng, 20) ? 0 : 4 + pf_rng_below(rng, 28);
 	set(&g, 1, CTX);
 	emit_mov(&g, 6, 1);
 	if (chance(&g, 85))
 		(void)need_packet(&g);
-	statements(&g, 18 + below(&g, 14));
+	statements(&g, 13 + below(&g, 11));
 	const uint32_t r = chance(&g, 50) ? pick(&g, NUM) : 16;
 	emit(&g, r < 10 ? 0xbf : 0xb7, 0, r < 10 ? r : 0, 0, r < 10 ? 0 : 2);
 	end_function(&g, 1);

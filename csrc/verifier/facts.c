@@ -52,6 +52,13 @@ static struct pf_fact fact_of(const struct pf_verifier *v, const struct pf_vreg 
 	return f;
 }
 
+static bool says_nothing(const struct pf_scalar *s)
+{
+	return s->t.mask == UINT64_MAX && s->umin == 0 && s->umax == UINT64_MAX && s->smin == INT64_MIN &&
+	       s->smax == INT64_MAX && s->u32min == 0 && s->u32max == UINT32_MAX && s->s32min == INT32_MIN &&
+	       s->s32max == INT32_MAX;
+}
+
 void pf_facts_record(struct pf_verifier *v, uint32_t i)
 {
 	const struct pf_fact any = { .kind = PF_FACT_ANY, .map = PF_V_NO_MAP, .range = pf_scalar_unknown() };
@@ -60,6 +67,9 @@ void pf_facts_record(struct pf_verifier *v, uint32_t i)
 		struct pf_fact *to = &v->facts[(size_t)i * PF_V_REGS + n];
 		if (to->kind == PF_FACT_ANY)
 			continue;
+		if (to->kind == PF_FACT_SCALAR && says_nothing(&to->range) && pf_v_reg(v, n)->kind == PF_V_SCALAR &&
+		    (v->at[i].live >> n & 1))
+			continue; /* joined with any number it stays so */
 		/* A dead register is what it was on this path: pruning did not look at it. */
 		const bool live = n == 10 || (v->at[i].live >> n & 1);
 		const struct pf_fact now = live ? fact_of(v, pf_v_reg(v, n)) : any;
