@@ -4,8 +4,10 @@
  *                 [--dump DIR] [--dump-every K] [--stop-on-finding] [--show I] [--json] [--plant N]
  *
  * Program i of seed s is the same whenever it is made, so that a finding is reproduced by --seed s --first i --programs 1.
- * --dump writes DIR/programs.bin, for the kernel: of each kept program two words (instructions, 1 if accepted) and its
- * instructions; and DIR/maps.txt. Exit status 1 when something was found, 2 for wrong usage.
+ * --dump writes for kernel_sample.py, with verdicts under the whole budget: DIR/programs.bin, of each kept program four
+ * words (instructions; world; 0 refused, 1 accepted, 2 not proved within the budget; code of the refusal) and its
+ * instructions; DIR/maps.txt, the worlds' maps; DIR/refusals.txt, the texts of the codes.
+ * Exit status 1 when something was found, 2 for wrong usage.
  */
 #include <errno.h>
 #include <time.h>
@@ -63,30 +65,39 @@ static const char *finding_text(enum pf_finding f)
 
 /* ---- dumping ---- */
 
-static FILE *dump_open(const char *dir)
+static FILE *dump_file(const char *dir, const char *name)
 {
 	char path[4096];
-	snprintf(path, sizeof(path), "%s/maps.txt", dir);
-	FILE *maps = fopen(path, "w");
-	snprintf(path, sizeof(path), "%s/programs.bin", dir);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	FILE *file = fopen(path, "wb");
-	if (!maps || !file) {
-		fprintf(stderr, "campaign: cannot write to %s: %s\n", dir, strerror(errno));
+	if (!file) {
+		fprintf(stderr, "campaign: cannot write %s: %s\n", path, strerror(errno));
 		exit(2);
 	}
-	for (uint32_t m = 0; m <= PF_POOLS; m++) {
-		const struct pf_map_def *d = m < PF_POOLS ? &pf_pool_defs[m] : &pf_pool_inner;
-		fprintf(maps, "%d %u %u %u %u\n", m < PF_POOLS ? (int)m : -1, (unsigned)d->type, d->key_size, d->value_size,
-			d->max_entries);
-	}
-	fclose(maps);
 	return file;
 }
 
-/* Flags are left out of maps.txt: the reader knows which map is read-only by its place (PF_POOL_RODATA). */
-static void dump(FILE *file, const struct pf_sample *s, bool accepted)
+static void dump_map(FILE *file, uint32_t world, int place, const struct pf_map_def *d)
 {
-	const uint32_t head[2] = { s->count, accepted };
+	fprintf(file, "%u %d %u %u %u %u %u\n", world, place, (unsigned)d->type, d->key_size, d->value_size,
+		d->max_entries, d->flags);
+}
+
+/* A line a map: world, place (-1: the inner map of the next line's), type, key size, value size, entries, flags. */
+static void dump_world(FILE *file, uint32_t number, const struct pf_world *w)
+{
+	for (uint32_t m = 0; m < w->map_count; m++) {
+		const struct pf_map *map = w->maps[m].map;
+		if (map->def.type == PF_MAP_ARRAY_OF_MAPS || map->def.type == PF_MAP_HASH_OF_MAPS)
+			dump_map(file, number, -1, &map->inner);
+		dump_map(file, number, (int)m, &map->def);
+	}
+}
+
+static void dump(FILE *file, const struct pf_sample *s, uint32_t world, const struct pf_judged *j)
+{
+	const struct pf_judged all = j->refusal == PF_DIAG_VER_BUDGET ? pf_judge_patiently(s) : *j;
+	const uint32_t head[4] = { s->count, world, all.accepted ? 1 : all.refusal == PF_DIAG_VER_BUDGET ? 2 : 0, all.refusal };
 	fwrite(head, sizeof(head), 1, file);
 	fwrite(s->insns, sizeof(s->insns[0]), s->count, file);
 }
@@ -102,20 +113,35 @@ struct campaign {
 	FILE *dump;
 };
 
-/* C1. */
-static uint64_t make(struct campaign *c, uint64_t index, struct pf_sample *s)
+static void dump_begin(struct campaign *c)
+{
+	FILE *maps = dump_file(c->o.dump, "maps.txt"), *refusals = dump_file(c->o.dump, "refusals.txt");
+	dump_world(maps, 0, c->pool);
+	for (uint32_t w = 0; w < c->world_count; w++)
+		dump_world(maps, w + 1, c->worlds[w]);
+	for (uint32_t d = 0; d < PF_DIAGS; d++)
+		fprintf(refusals, "%u %s\n", d, pf_diag_text((enum pf_diag_code)d));
+	fclose(maps);
+	fclose(refusals);
+	c->dump = dump_file(c->o.dump, "programs.bin");
+}
+
+/* C1. *world: 0 for the pool's, else 1 + place in the corpus. */
+static uint64_t make(struct campaign *c, uint64_t index, struct pf_sample *s, uint32_t *world)
 {
 	struct pf_rng rng = { c->o.seed * 0x9e3779b97f4a7c15u + index };
 	(void)pf_rng_next(&rng);
 	rng.state ^= index << 32;
 	if (c->world_count && pf_rng_chance(&rng, c->o.mutate)) {
-		struct pf_world *w = c->worlds[pf_rng_below(&rng, c->world_count)];
+		*world = 1 + pf_rng_below(&rng, c->world_count);
+		struct pf_world *w = c->worlds[*world - 1];
 		s->world = w;
 		s->count = w->count;
 		s->mutated = true;
 		memcpy(s->insns, w->insns, w->count * sizeof(w->insns[0]));
 		pf_campaign_mutate(s, &rng, 1 + pf_rng_below(&rng, 3));
 	} else {
+		*world = 0;
 		s->world = c->pool;
 		pf_campaign_make(s, &rng);
 	}
@@ -142,15 +168,16 @@ static void one(struct campaign *c, uint64_t index)
 {
 	struct pf_sample s;
 	struct pf_judged j;
-	const uint64_t seed = make(c, index, &s);
+	uint32_t world;
+	const uint64_t seed = make(c, index, &s, &world);
 
 	if (c->o.show)
 		show(&s);
 	pf_judge_program(&c->judge, &s, seed, &j);
 	c->t.programs++;
 	c->t.mutated += s.mutated;
-	if (c->dump && !s.mutated && index % c->o.dump_every == 0) {
-		dump(c->dump, &s, j.accepted);
+	if (c->dump && index % c->o.dump_every == 0) {
+		dump(c->dump, &s, world, &j);
 		c->t.dumped++;
 	}
 	if (!j.accepted) {
@@ -314,7 +341,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (c.o.dump)
-		c.dump = dump_open(c.o.dump);
+		dump_begin(&c);
 	run(&c);
 	summary(&c);
 	if (c.dump)

@@ -154,6 +154,8 @@ struct pf_judge {
 };
 
 void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t seed, struct pf_judged *out);
+/* The verdict alone, under the budget of a real load; no facts and no runs. */
+struct pf_judged pf_judge_patiently(const struct pf_sample *s);
 /* Makes s smaller while it shows a finding of the same kind. */
 void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enum pf_finding found);
 

@@ -157,10 +157,31 @@ static bool run_packet(struct pf_judge *j, const struct pf_sample *s, struct pf_
 	return false;
 }
 
-void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t seed, struct pf_judged *out)
+static enum pf_err create(const struct pf_sample *s, struct pf_prog **prog, struct pf_diag *diag)
 {
 	const struct pf_prog_def def = { .type = PF_PROG_XDP, .name = "p", .insns = s->insns, .count = s->count,
 					 .maps = s->world->maps, .map_count = s->world->map_count };
+	return pf_prog_create(&def, prog, diag);
+}
+
+struct pf_judged pf_judge_patiently(const struct pf_sample *s)
+{
+	const struct pf_verify_input options = { .cpus = PF_CAMPAIGN_CPUS, .gpl_compatible = 1 };
+	struct pf_judged out = { .accepted = false };
+	struct pf_verify_result result;
+	struct pf_diag diag;
+	struct pf_prog *prog;
+
+	PF_REQUIRE(create(s, &prog, &diag) == PF_OK);
+	out.accepted = pf_verify_program(prog, &options, &result) == PF_OK;
+	out.refusal = result.diag.code;
+	pf_verify_free(&result);
+	pf_prog_put(prog);
+	return out;
+}
+
+void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t seed, struct pf_judged *out)
+{
 	const struct pf_verify_input options = { .budget = PF_CAMPAIGN_EXPLORE, .cpus = PF_CAMPAIGN_CPUS,
 						 .gpl_compatible = 1, .want = j->facts ? PF_VERIFY_FACTS : 0 };
 	struct pf_verify_result result;
@@ -168,7 +189,7 @@ void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t se
 	struct pf_prog *prog;
 
 	memset(out, 0, offsetof(struct pf_judged, text) + 1);
-	if (pf_prog_create(&def, &prog, &diag)) {
+	if (create(s, &prog, &diag)) {
 		out->refusal = diag.code;
 		return;
 	}

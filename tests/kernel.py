@@ -45,7 +45,8 @@ Context
 Programs
   * ``retval`` is the low 32 bits of r0; no value is rejected.
   * Program-local calls load without BTF.  ``ld_imm64`` of a callback (src 4) does not ("missing
-    btf func_info"), so :meth:`KernelProgram.load` makes a minimal BTF for those.
+    btf func_info"), nor do tail calls in functions, so :meth:`KernelProgram.load` makes a minimal
+    BTF for those.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ HEADROOM = 216
 MAX_LINEAR = 3520
 """Most bytes between ``data`` and ``data_end`` in a test run without metadata."""
 
+_TAIL_CALL = bytes.fromhex("850000000c000000")
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE, _PSEUDO_FUNC, _PSEUDO_CALL = 1, 2, 4, 1
 _LD_IMM64, _CALL = 0x18, 0x85
 _LOG_SIZE = 1 << 20
@@ -467,7 +469,8 @@ class KernelProgram(_Descriptor):
         """
         code = _relocate(insns, maps or {})
         starts, callbacks = _subprograms(code)
-        btf_fd = load_btf(_minimal_btf(len(starts))) if callbacks else 0
+        wanted = callbacks or (len(starts) > 1 and _TAIL_CALL in code)
+        btf_fd = load_btf(_minimal_btf(len(starts))) if wanted else 0
         try:
             info = b"".join(struct.pack("<II", at, 3 + i) for i, at in enumerate(starts))
             return cls._load(
