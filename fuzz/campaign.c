@@ -4,7 +4,7 @@
  *                 [--dump DIR] [--dump-every K] [--stop-on-finding] [--show I] [--json] [--plant N]
  *
  * Program i of seed s is the same whenever it is made, so that a finding is reproduced by --seed s --first i --programs 1.
- * --dump writes for kernel_sample.py, with verdicts under the whole budget: DIR/programs.bin, of each kept program four
+ * --dump writes for kernel_sample.py, with verdicts under PF_CAMPAIGN_PATIENCE: DIR/programs.bin, of each kept program four
  * words (instructions; world; 0 refused, 1 accepted, 2 not proved within the budget; code of the refusal) and its
  * instructions; DIR/maps.txt, the worlds' maps; DIR/refusals.txt, the texts of the codes.
  * Exit status 1 when something was found, 2 for wrong usage.

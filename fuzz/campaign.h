@@ -29,7 +29,8 @@
 #define PF_CAMPAIGN_INSNS 640u
 #define PF_CAMPAIGN_MAPS 16u
 #define PF_CAMPAIGN_BUDGET 60000u   /* instructions of one run */
-#define PF_CAMPAIGN_EXPLORE 8000u  /* instructions the verifier may process for a program */
+#define PF_CAMPAIGN_EXPLORE 8000u    /* instructions the verifier may process for a program */
+#define PF_CAMPAIGN_PATIENCE 100000u /* the same, for a verdict that is compared with the kernel's */
 #define PF_CAMPAIGN_RUNS 3u
 #define PF_CAMPAIGN_CPUS 2u
 #define PF_CAMPAIGN_PACKET 2048u
@@ -154,7 +155,7 @@ struct pf_judge {
 };
 
 void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t seed, struct pf_judged *out);
-/* The verdict alone, under the budget of a real load; no facts and no runs. */
+/* The verdict alone, under PF_CAMPAIGN_PATIENCE; no facts and no runs. */
 struct pf_judged pf_judge_patiently(const struct pf_sample *s);
 /* Makes s smaller while it shows a finding of the same kind. */
 void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enum pf_finding found);

@@ -336,7 +336,7 @@ static uint32_t condition(struct gen *g)
 	if (other < 10 && other != r && chance(g, 30))
 		return emit(g, code | 8, r, other, 0, 0);
 	/* Near what is believed to be its bound, one way or the other is often impossible. */
-	const int32_t imm = max < INT32_MAX && chance(g, 60) ? (int32_t)max + (int32_t)below(g, 3) - 1 :
+	const int32_t imm = max < INT32_MAX && chance(g, 60) ? (int32_t)((uint32_t)max + below(g, 3) - 1) :
 							       (int32_t)pf_rng_edge(g->rng);
 	return emit(g, code, r, 0, 0, imm);
 }

@@ -166,7 +166,7 @@ static enum pf_err create(const struct pf_sample *s, struct pf_prog **prog, stru
 
 struct pf_judged pf_judge_patiently(const struct pf_sample *s)
 {
-	const struct pf_verify_input options = { .cpus = PF_CAMPAIGN_CPUS, .gpl_compatible = 1 };
+	const struct pf_verify_input options = { .budget = PF_CAMPAIGN_PATIENCE, .cpus = PF_CAMPAIGN_CPUS, .gpl_compatible = 1 };
 	struct pf_judged out = { .accepted = false };
 	struct pf_verify_result result;
 	struct pf_diag diag;

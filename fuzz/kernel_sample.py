@@ -116,9 +116,9 @@ def reason(log: str) -> str:
 
 
 def load(insns: bytes, maps: dict[int, KernelMap], bound: float, log_level: int = 0) -> str | None:
-    """None when the kernel accepts, else its reason; empty: undecided within ``bound`` (0: none) CPU s."""
+    """None when the kernel accepts, else its reason; empty: undecided within ``bound`` s (0: none)."""
     # Again and again, in case one signal comes before the system call has begun.
-    signal.setitimer(signal.ITIMER_PROF, bound, bound)
+    signal.setitimer(signal.ITIMER_REAL, bound, bound)
     try:
         KernelProgram.load(insns, maps=maps, log_level=log_level).close()
     except KernelError as error:
@@ -126,7 +126,7 @@ def load(insns: bytes, maps: dict[int, KernelMap], bound: float, log_level: int 
             return ""
         return reason(error.log) if log_level else "refused"
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return None
 
 
@@ -158,7 +158,7 @@ class Comparison:
 
     def __init__(self, options: argparse.Namespace, texts: dict[int, str]) -> None:
         self.tally = Tally(options.keep)
-        self._worlds = Worlds(options.dir / "maps.txt")
+        self._worlds = Worlds(options.dir[0] / "maps.txt")
         self._texts = texts
         self._bound: float = options.bound
         self._again: int = options.again
@@ -209,26 +209,27 @@ class Comparison:
 
 def work(options: argparse.Namespace, texts: dict[int, str], job: int) -> Tally:
     """Every ``jobs``-th program from ``job`` on."""
-    signal.signal(signal.SIGPROF, lambda *_: None)
+    signal.signal(signal.SIGALRM, lambda *_: None)
     comparison = Comparison(options, texts)
-    for sample in samples(options.dir / "programs.bin"):
-        if options.limit and sample.at >= options.limit:
-            break
-        if sample.at % options.jobs == job:
-            comparison.one(sample)
+    for directory in options.dir:
+        for sample in samples(directory / "programs.bin"):
+            if options.limit and sample.at >= options.limit:
+                break
+            if sample.at % options.jobs == job:
+                comparison.one(sample)
     return comparison.tally
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dir", type=Path)
-    parser.add_argument("--limit", type=int, default=0, help="programs at most (0: all)")
+    parser.add_argument("dir", type=Path, nargs="+", help="dumps made with the same corpus")
+    parser.add_argument("--limit", type=int, default=0, help="programs of each at most (0: all)")
     parser.add_argument(
         "--keep", type=Path, help="write a few disagreeing programs of each kind here"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--bound", type=float, default=0.2, help="CPU seconds that a load may take")
+    parser.add_argument("--bound", type=float, default=0.2, help="seconds that a load may take")
     parser.add_argument(
         "--again", type=int, default=10,
         help="undecided programs out of our own budget that each process loads without a bound",
@@ -257,7 +258,7 @@ def main() -> int:
         return 2
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-    lines = (options.dir / "refusals.txt").read_text().splitlines()
+    lines = (options.dir[0] / "refusals.txt").read_text().splitlines()
     texts = {
         int(number): text for number, text in (line.split(" ", 1) for line in lines if " " in line)
     }

@@ -18,13 +18,14 @@ for n in ${*:-$(sed -n 's/^\([0-9][0-9]*\) .*/\1/p' plants.txt)}; do
 		--stop-on-finding --plant "$n" --json)
 	status=$?
 	programs=$(printf '%s\n' "$out" | sed -n 's/.*"programs": \([0-9]*\),.*/\1/p' | tail -1)
+	took=$(printf '%s\n' "$out" | sed -n 's/.*"seconds": \([0-9.]*\).*/\1/p' | tail -1)
 	kind=$(printf '%s\n' "$out" | sed -n 's/^finding: \([^,]*\),.*/\1/p' | head -1)
 	if [ "$status" -eq 1 ]; then
 		found=$((found + 1))
-		echo "$n found after $programs programs ($kind): $(sed -n "s/^$n //p" plants.txt)"
+		echo "$n found after $programs programs, $took s ($kind): $(sed -n "s/^$n //p" plants.txt)"
 	else
 		missed=$((missed + 1))
-		echo "$n NOT FOUND in $programs programs: $(sed -n "s/^$n //p" plants.txt)"
+		echo "$n NOT FOUND in $programs programs, $took s: $(sed -n "s/^$n //p" plants.txt)"
 	fi
 done
 echo "found $found, not found $missed"

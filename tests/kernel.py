@@ -469,6 +469,7 @@ class KernelProgram(_Descriptor):
         """
         code = _relocate(insns, maps or {})
         starts, callbacks = _subprograms(code)
+        starts = [at for at in starts if 0 <= at < len(code) // 8]  # the kernel refuses the others
         wanted = callbacks or (len(starts) > 1 and _TAIL_CALL in code)
         btf_fd = load_btf(_minimal_btf(len(starts))) if wanted else 0
         try:
