@@ -162,7 +162,7 @@ static enum pf_err not_memory(struct pf_verifier *v, const struct pf_vreg *r, ui
 	if (r->kind == PF_V_SCALAR && r->size)
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_STALE, regno, r->size - 1, pf_v_callee(v, r->size - 1));
 	if (pf_v_is_null(r))
-		pf_v_help(v, "r%u is NULL on this path: make the access on the other branch of the check", regno);
+		pf_v_help(v, "r%u is NULL on this path, not a pointer: make the access on the other branch of the check", regno);
 	else if (r->kind == PF_V_MAP)
 		pf_v_help(v, "r%u points to a map, not to a value in it: bpf_map_lookup_elem gives a pointer to a value", regno);
 	else if (r->kind == PF_V_END)

@@ -1,0 +1,180 @@
+"""Mutation testing of a part of the C core: how many small faults does the test suite notice?
+
+``python tests/mutation/run.py verifier --count 350 --seed 1 --out results.tsv``; see README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from mutants import Mutant, shuffled
+from scratch import BuildError, Tree
+from targets import TARGETS, Stage, Target
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_C, IDENTICAL = "not C", "identical code"
+
+# The scratch copy and the stages of a worker process.
+_worker: tuple[Tree, Sequence[Stage]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One judged mutant; ``by`` is the stage or test that killed it, "" for a survivor."""
+
+    mutant: Mutant
+    by: str
+    how: str
+
+    def text(self) -> str:
+        m = self.mutant
+        place, outcome = f"{m.file}:{m.line}", "killed" if self.by else "survived"
+        cells = (m.id, place, outcome, self.by, self.how, m.before, m.after)
+        return "\t".join(" ".join(cell.split()) for cell in cells)
+
+
+def _start(model: Tree, where: str, stages: Sequence[Stage]) -> None:
+    global _worker  # noqa: PLW0603 - set once, before any work
+    _worker = model.clone(Path(tempfile.mkdtemp(dir=where)) / "tree"), stages
+
+
+def _examine(mutant: Mutant) -> str:
+    """A digest of the code that the mutant compiles to, or why it is none."""
+    tree, _ = _worker
+    try:
+        if not tree.put(mutant.file, mutant.apply((ROOT / mutant.file).read_text())):
+            return NOT_C
+        readers = [s for s in tree.readers(mutant.file, "") if s.startswith("csrc/")]
+        digests = {source: tree.digest(source) for source in sorted(readers)}
+        if all(tree.hashes[source] == digest for source, digest in digests.items()):
+            return IDENTICAL
+        return repr(sorted(digests.items()))
+    finally:
+        tree.restore(mutant.file)
+
+
+def _judge(mutant: Mutant) -> Row:
+    tree, stages = _worker
+    try:
+        tree.put(mutant.file, mutant.apply((ROOT / mutant.file).read_text()))
+        return Row(mutant, *tree.judge(stages))
+    finally:
+        tree.restore(mutant.file)
+
+
+def _sample(
+    pool: ProcessPoolExecutor, candidates: Sequence[Mutant], count: int, figures: Counter[str]
+) -> list[Mutant]:
+    """The first ``count`` candidates that change the code in a way of their own."""
+    sample: list[Mutant] = []
+    seen: set[str] = set()
+    left = iter(candidates)
+    while len(sample) < count and (chunk := list(islice(left, 40))):
+        for mutant, found in zip(chunk, pool.map(_examine, chunk), strict=True):
+            if len(sample) == count:
+                break
+            figures["tried"] += 1
+            if found in (NOT_C, IDENTICAL):
+                figures[found] += 1
+            elif found in seen:
+                figures["same code as another mutant"] += 1
+            else:
+                seen.add(found)
+                sample.append(mutant)
+    return sample
+
+
+def _files(target: Target, only: str | None) -> list[str]:
+    found = {str(p.relative_to(ROOT)) for f in target.files for p in ROOT.glob(f)}
+    return sorted(f for f in found - target.without if only is None or Path(f).match(only))
+
+
+def _survivors(earlier: Path, candidates: Sequence[Mutant]) -> list[Mutant]:
+    """The survivors of earlier results which are still mutants of the sources."""
+    rows = [line.split("\t") for line in earlier.read_text().splitlines() if line[:1] != "#"]
+    wanted = {row[0] for row in rows if row[2] == "survived"}
+    found = [m for m in candidates if m.id in wanted]
+    if len(found) < len(wanted):
+        gone = ", ".join(sorted(wanted - {m.id for m in found}))
+        print(f"not found, since their lines changed: {gone}", file=sys.stderr)
+    return found
+
+
+def _judged(pool: ProcessPoolExecutor, sample: Sequence[Mutant]) -> Iterator[Row]:
+    started = time.monotonic()
+    futures = [pool.submit(_judge, mutant) for mutant in sample]
+    for done, future in enumerate(as_completed(futures), 1):
+        row = future.result()
+        if not row.by or done % 20 == 0:
+            rate = (time.monotonic() - started) / done
+            print(f"{done}/{len(sample)}, {rate:.1f} s each: {row.text()}", file=sys.stderr)
+        yield row
+
+
+def _report(rows: Sequence[Row], figures: Counter[str]) -> list[str]:
+    killed = sum(1 for row in rows if row.by)
+    lines = [f"# {name}: {number}" for name, number in figures.items()]
+    lines.append(f"# mutants: {len(rows)}, killed: {killed} ({100 * killed / len(rows):.1f} %)")
+    by = Counter(row.by for row in rows if row.by)
+    lines += [f"# killed by {name}: {number}" for name, number in by.most_common()]
+    return [*lines, f"# of these by time: {sum(1 for row in rows if row.how == 'timeout')}"]
+
+
+def main() -> int:
+    """Runs; exit status 1 when fewer than ``--least`` per cent of the mutants are killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--count", type=int, default=300, help="mutants to judge")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=2, help="scratch copies at work")
+    parser.add_argument("--out", type=Path, required=True, help="the table that is written")
+    parser.add_argument("--only", metavar="PATTERN", help="mutate only files like this")
+    parser.add_argument("--again", type=Path, help="judge the survivors of this table instead")
+    parser.add_argument("--least", type=float, default=85.0, help="per cent that must be killed")
+    options = parser.parse_args()
+    if not (ROOT / "pktfilter/_core/libpktfilter.so").exists():
+        print("build first: python setup.py build_ext --inplace", file=sys.stderr)
+        return 2
+    target = TARGETS[options.target]
+    candidates = shuffled(ROOT, _files(target, options.only), options.seed)
+    figures = Counter({"mutants the tool makes": len(candidates)})
+    with tempfile.TemporaryDirectory() as where:
+        model = Tree(ROOT, Path(where) / "model")
+        model.prepare(target.stages)
+        print(f"prepared; CPU seconds unmutated: {model.stage_cpu}", file=sys.stderr)
+        arguments = (model, where, target.stages)
+        with ProcessPoolExecutor(options.jobs, initializer=_start, initargs=arguments) as pool:
+            if options.again:
+                sample = _survivors(options.again, candidates)
+            else:
+                sample = _sample(pool, candidates, options.count, figures)
+            rows = []
+            with options.out.open("w") as out:
+                for row in _judged(pool, sample):
+                    rows.append(row)
+                    print(row.text(), file=out, flush=True)
+    if not rows:
+        print("no mutant to judge", file=sys.stderr)
+        return 2
+    rows.sort(key=lambda row: (row.mutant.file, row.mutant.line, row.mutant.after))
+    report = _report(rows, figures)
+    options.out.write_text("\n".join([*report, *(row.text() for row in rows), ""]))
+    print("\n".join(report))
+    killed = sum(1 for row in rows if row.by)
+    return 0 if killed >= options.least / 100 * len(rows) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BuildError as error:
+        sys.exit(f"mutation: {error}")

@@ -1,0 +1,92 @@
+"""What is mutated, and what of the test suite may kill a mutant, fastest first.
+
+A target names its sources and its stages. Everything is data, so that a target is a table row and
+not a rewrite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Sanitizer variants in which the core may be built; "" is the plain one.
+ASAN = "address,undefined"
+TSAN = "thread"
+
+
+@dataclass(frozen=True)
+class CTests:
+    """Programs of ``tests/c`` by pattern, built with a sanitizer or none, run one after another."""
+
+    name: str
+    patterns: tuple[str, ...]
+    sanitize: str = ""
+
+
+@dataclass(frozen=True)
+class PythonTests:
+    """Test modules, run by pytest against a package that has the mutated library.
+
+    ``plugins`` are modules of this folder that pytest loads.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """The campaign against the verifier, with facts, from a fixed seed over a fixed number.
+
+    ``without`` are the layers of the core that it is not linked with (fuzz/Makefile).
+    """
+
+    name: str
+    programs: int
+    seed: int = 1
+    without: tuple[str, ...] = ("hook", "run", "io")
+
+
+Stage = CTests | PythonTests | Campaign
+
+
+@dataclass(frozen=True)
+class Target:
+    """``files`` are patterns below the root, what is mutated; ``stages`` kill in their order."""
+
+    files: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    without: frozenset[str] = field(default_factory=frozenset)
+
+
+TARGETS = {
+    "verifier": Target(
+        # plant.h is empty but in the campaign's own build with planted bugs
+        files=("csrc/verifier/*.[ch]",),
+        without=frozenset({"csrc/verifier/plant.h"}),
+        stages=(
+            CTests("c", ("test_verifier*.c", "test_scalar*.c")),
+            PythonTests("corpus", ("tests/test_verifier*.py",), ("frozen_corpus",)),
+            CTests("sanitizers", ("test_verifier*.c",), ASAN),
+            Campaign("campaign", 20_000),
+        ),
+    ),
+    "rcu": Target(
+        files=("csrc/rcu/*.[ch]",),
+        stages=(
+            CTests("c", ("test_rcu*.c", "test_map*.c", "test_hook*.c")),
+            CTests("sanitizers", ("test_rcu*.c", "test_map.c"), ASAN),
+            CTests("races", ("test_rcu*.c", "test_hook_stress.c"), TSAN),
+            PythonTests("python", ("tests/test_maps.py", "tests/test_hooks.py")),
+        ),
+    ),
+    "hook": Target(
+        files=("csrc/hook/*.[ch]",),
+        stages=(
+            CTests("c", ("test_hook*.c", "test_run.c")),
+            CTests("sanitizers", ("test_hook*.c",), ASAN),
+            CTests("races", ("test_hook_stress.c",), TSAN),
+            PythonTests("python", ("tests/test_hooks.py", "tests/test_replay.py")),
+        ),
+    ),
+}
