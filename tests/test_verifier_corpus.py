@@ -7,17 +7,12 @@ writes both anew; then read what changed.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
-import verifier_corpus
-from test_verifier import CHECKED_READ, code, entries
+from test_verifier import CHECKED_READ, code, verdicts
 
 import pktfilter as pf
 from pktfilter.handles.verification import Verification
-from pktfilter.objects import ProgramSpec
-from pktfilter.objects.btf import parse_btf
-from pktfilter.objects.functions import global_functions
 
 FOLDER = Path(__file__).parent / "verifier_cases"
 DIAGNOSTICS = FOLDER / "diagnostics.tsv"
@@ -25,19 +20,6 @@ WORK = FOLDER / "work.tsv"
 LARGE = 300  # instructions explored, from which on a program's work is written down
 # Cases that end with the budget: their peak of memory is that of an unfinished search.
 MORE_WORK, MORE_MEMORY = 1.01, 1.05
-
-
-def judge(entry: verifier_corpus.Entry) -> Verification:
-    """The verdict on an entry, with all that its object knows."""
-    btf = parse_btf(entry.btf, entry.name) if entry.btf else None
-    spec = ProgramSpec(entry.name, "xdp", entry.insns, license=entry.license)
-    spec.globals = global_functions(entry.functions, btf)
-    return pf.verify(entry.insns, entry.type, entry.maps, spec=spec, cpus=4)
-
-
-@lru_cache(maxsize=1)
-def verdicts() -> list[tuple[verifier_corpus.Entry, Verification]]:
-    return [(entry, judge(entry)) for entry in entries()]
 
 
 def row(result: Verification) -> str:

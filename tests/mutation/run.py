@@ -47,6 +47,11 @@ def _start(model: Tree, where: str, stages: Sequence[Stage]) -> None:
     _worker = model.clone(Path(tempfile.mkdtemp(dir=where)) / "tree"), stages
 
 
+def _kept(tree: Tree, mutant: Mutant) -> Path:
+    """Where the objects of a mutant are, for whichever worker judges it."""
+    return tree.model / "build" / "kept" / mutant.id
+
+
 def _examine(mutant: Mutant) -> str:
     """A digest of the code that the mutant compiles to, or why it is none."""
     tree, _ = _worker
@@ -57,6 +62,7 @@ def _examine(mutant: Mutant) -> str:
         digests = {source: tree.digest(source) for source in sorted(readers)}
         if all(tree.hashes[source] == digest for source, digest in digests.items()):
             return IDENTICAL
+        tree.keep(mutant.file, _kept(tree, mutant))
         return repr(sorted(digests.items()))
     finally:
         tree.restore(mutant.file)
@@ -65,7 +71,12 @@ def _examine(mutant: Mutant) -> str:
 def _judge(mutant: Mutant) -> Row:
     tree, stages = _worker
     try:
-        tree.put(mutant.file, mutant.apply((ROOT / mutant.file).read_text()))
+        text = mutant.apply((ROOT / mutant.file).read_text())
+        kept = _kept(tree, mutant)
+        if kept.exists():
+            tree.take(mutant.file, text, kept)
+        else:
+            tree.put(mutant.file, text)
         return Row(mutant, *tree.judge(stages))
     finally:
         tree.restore(mutant.file)

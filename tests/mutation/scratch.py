@@ -94,7 +94,7 @@ class Tree:
     """One scratch copy. Only one mutant at a time is in it."""
 
     def __init__(self, root: Path, where: Path) -> None:
-        self.root, self.where = root, where
+        self.root, self.where, self.model = root, where, where
         self.stage_cpu: dict[str, float] = {}  # seconds, by name of the command
         self.passing: set[str] = set()  # digests of programs that are known to pass
         self.headers: dict[tuple[str, str], frozenset[str]] = {}  # read by a source, and variant
@@ -114,11 +114,13 @@ class Tree:
         """Another copy, built as this one is. Objects hold no path, so that they need no rebuild."""
         shutil.copytree(self.where, where, symlinks=True)
         other = copy.copy(self)
-        other.where, other.headers = where, dict(self.headers)
+        other.where, other.model, other.headers = where, self.where, dict(self.headers)
         return other
 
-    def core(self) -> list[str]:
-        return sorted(str(p.relative_to(self.where)) for p in (self.where / "csrc").rglob("*.c"))
+    def core(self, layers: Sequence[str] = ()) -> list[str]:
+        """The sources of some folders of the core, or of all."""
+        found = sorted(str(p.relative_to(self.where)) for p in (self.where / "csrc").rglob("*.c"))
+        return [s for s in found if not layers or s.split("/")[1] in layers]
 
     def object(self, source: str, sanitize: str) -> Path:
         kind = sanitize.replace(",", "-") or "plain"
@@ -178,8 +180,34 @@ class Tree:
         # The plain core tells whether the mutant is one; the rest is made when a stage wants it.
         return all(self.compile(s, "") for s in self.readers(file, "") if s.startswith("csrc/"))
 
+    def keep(self, file: str, where: Path) -> None:
+        """Keeps the plain objects that a mutant of the file made, for :meth:`take`."""
+        where.mkdir(parents=True)
+        for source in self.readers(file, ""):
+            made = self.object(source, "")
+            if made.exists():
+                shutil.copy(made, where)
+
+    def take(self, file: str, text: str, where: Path) -> None:
+        """Like :meth:`put`, with objects that some clone has kept."""
+        (self.where / file).write_text(text)
+        for kind in {kind for _, kind in self.headers}:
+            for source in self.readers(file, kind):
+                self.object(source, kind).unlink(missing_ok=True)
+        for kept in where.iterdir():
+            shutil.copy(kept, self.where / "build" / "plain")
+
     def restore(self, file: str) -> None:
-        self.put(file, (self.root / file).read_text())
+        """The unmutated file again, with the objects of the tree that this one is a clone of."""
+        shutil.copy(self.root / file, self.where / file)
+        for kind in {kind for _, kind in self.headers}:
+            for source in self.readers(file, kind):
+                made = self.object(source, kind)
+                kept = self.model / made.relative_to(self.where)
+                if kept.exists():
+                    shutil.copy(kept, made)
+                else:
+                    made.unlink(missing_ok=True)
 
     def commands(self, stage: Stage) -> list[Command]:
         """Builds what a stage runs."""
@@ -205,8 +233,7 @@ class Tree:
                 str(p.relative_to(self.where)) for p in self.where.glob("fuzz/campaign*.c")
             )
             out = bin_dir / "campaign"
-            core = [s for s in self.core() if s.split("/")[1] not in stage.without]
-            self.link([*parts, *core], "", out, [])
+            self.link([*parts, *self.core(stage.layers)], "", out, [])
             options = f"--facts --stop-on-finding --seed {stage.seed} --programs {stage.programs}"
             corpus = self.where / "build" / "corpus.bin"
             return [Command("campaign", [out, *options.split(), "--corpus", corpus])]
@@ -214,7 +241,7 @@ class Tree:
         for test in self.c_tests(stage):
             out = bin_dir / (Path(test).stem + "_" + (stage.sanitize.replace(",", "_") or "plain"))
             included = self.included(test)
-            core = [s for s in self.core() if s not in included]
+            core = [s for s in self.core(stage.layers) if s not in included]
             self.link([test, *core], stage.sanitize, out, self.wrapped(test))
             name = f"{stage.name}:{Path(test).stem}"
             digest = hashlib.sha256(out.read_bytes()).hexdigest()
@@ -239,14 +266,14 @@ class Tree:
 
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Builds everything unmutated, and measures what each stage needs. Raises BuildError."""
-        kinds = {stage.sanitize for stage in stages if isinstance(stage, CTests)} | {""}
-        for kind in kinds:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                made = list(
-                    pool.map(lambda source, kind=kind: self.compile(source, kind), self.core())
-                )
-            if not all(made):
-                raise BuildError(f"{self.core()[made.index(False)]} does not compile")
+        wanted = {("", source) for source in self.core()}
+        for stage in stages:
+            if isinstance(stage, CTests):
+                wanted |= {(stage.sanitize, source) for source in self.core(stage.layers)}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for kind, source, done in pool.map(lambda w: (*w, self.compile(w[1], w[0])), wanted):
+                if not done:
+                    raise BuildError(f"{source} does not compile ({kind or 'plain'})")
         self.hashes = {source: self.digest(source) for source in self.core()}
         if any(isinstance(stage, Campaign) for stage in stages):
             maker = ["fuzz/campaign_corpus.py", "build/corpus.bin"]
