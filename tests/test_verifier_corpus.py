@@ -91,6 +91,12 @@ def test_log_of_a_small_program() -> None:
         "r0: number 2",
         "7: (frame 0) exit",
     ]
+    log = pf.verify(code("r0 = 0x1122334455 ll; exit".replace("; ", "\n")), log=True).log
+    assert log.splitlines() == [
+        "0: (frame 0) r0 = 0x1122334455 ll",
+        "r0: number 73588229205",
+        "2: (frame 0) exit",
+    ]
 
 
 def write() -> None:

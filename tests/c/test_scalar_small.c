@@ -184,13 +184,38 @@ static const char *const cmp_names[] = { "eq", "ne", "gt", "ge", "lt", "le", "sg
  * of what is missing are sets with holes, which no interval operation sees. */
 static const double alu_floor[PF_ALUS] = { 90, 90, 44, 58, 88, 29, 64, 94, 94, 90, 65, 65, 75, 99 };
 
-static void judge(const char *name, unsigned n, struct score s, double floor)
+/* In the sample that is tried without PF_EXHAUSTIVE, which is the same every time: how many results may fall short of the
+ * best, [operation][wide]. That is how many do; a change that makes the domain more exact makes them smaller. */
+static const uint32_t alu_missed[PF_ALUS][2] = {
+	{ 0, 13902 }, { 0, 13318 }, { 3970, 83867 }, { 0, 65465 }, { 0, 17027 }, { 8265, 113400 }, { 17913, 55742 },
+	{ 0, 6956 }, { 0, 7228 }, { 0, 14218 }, { 0, 50789 }, { 0, 54168 }, { 0, 37999 }, { 0, 0 }
+};
+static const uint32_t branch_missed[PF_CMPS][2] = {
+	{ 0, 62 }, { 0, 62 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 },
+	{ 35814, 127835 }
+};
+static const uint32_t decide_missed[PF_CMPS][2] = {
+	{ 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 },
+	{ 244, 3351 }
+};
+static const uint32_t alu_missed_8[PF_ALUS][2] = {
+	{ 15, 22 }, { 11, 22 }, { 79, 220 }, { 77, 68 }, { 19, 36 }, { 88, 154 }, { 53, 129 }, { 0, 12 }, { 3, 3 },
+	{ 11, 15 }, { 2, 47 }, { 0, 133 }, { 0, 131 }, { 0, 3 }
+};
+static const uint32_t branch_missed_8[PF_CMPS][2] = {
+	{ 13, 1 }, { 22, 3 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 },
+	{ 227, 335 }
+};
+static const uint32_t unary_missed_8 = 2425;
+
+static void judge(const char *name, unsigned n, struct score s, double floor, uint32_t most)
 {
 	double share = 100.0 * (double)s.best / (double)s.results;
 
 	if (exhaustive)
 		printf("%-5s %2u bits: %6.2f %% of %" PRIu64 " results are the best possible\n", name, n, share, s.results);
 	CHECK(share >= floor);
+	CHECK(exhaustive || s.results - s.best <= most);
 }
 
 static void make_rows(enum pf_alu op, unsigned n)
@@ -224,7 +249,7 @@ static void test_alu(enum pf_alu op, bool wide, unsigned step)
 			}
 		}
 	}
-	judge(alu_names[op], wide ? 4 : 2, score, alu_floor[op]);
+	judge(alu_names[op], wide ? 4 : 2, score, alu_floor[op], alu_missed[op][wide]);
 }
 
 /* Members of either operand that have a partner in the other for which the comparison has this outcome. */
@@ -284,8 +309,9 @@ static void test_branch(enum pf_cmp cmp, bool wide, unsigned step)
 			decided.best += (decision == -1) == (possible == 3);
 		}
 	}
-	judge(cmp_names[cmp], n, score, cmp == PF_CMP_SET ? 60 : 99.9);
-	judge(cmp == PF_CMP_SET ? "dset" : "known", n, decided, cmp == PF_CMP_SET ? 90 : 99.99);
+	judge(cmp_names[cmp], n, score, cmp == PF_CMP_SET ? 60 : 99.9, branch_missed[cmp][wide]);
+	judge(cmp == PF_CMP_SET ? "dset" : "known", n, decided, cmp == PF_CMP_SET ? 90 : 99.99,
+	      decide_missed[cmp][wide]);
 }
 
 /* 8 bits: a set of one of the shapes programs make. */
@@ -416,10 +442,10 @@ static void test_eight(unsigned rounds)
 			test_eight_unary(a, x, nx, &unary);
 	}
 	for (unsigned k = 0; k < 2 * PF_ALUS; k++)
-		judge(alu_names[k / 2], k % 2 ? 8 : 4, alu[k / 2][k % 2], 0);
+		judge(alu_names[k / 2], k % 2 ? 8 : 4, alu[k / 2][k % 2], 0, alu_missed_8[k / 2][k % 2]);
 	for (unsigned k = 0; k < 2 * PF_CMPS; k++)
-		judge(cmp_names[k / 2], k % 2 ? 8 : 4, branch[k / 2][k % 2], 0);
-	judge("width", 8, unary, 0);
+		judge(cmp_names[k / 2], k % 2 ? 8 : 4, branch[k / 2][k % 2], 0, branch_missed_8[k / 2][k % 2]);
+	judge("width", 8, unary, 0, unary_missed_8);
 }
 
 /* Known bits alone, all pairs of 4-bit tnums. */

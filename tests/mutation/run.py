@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mutants import Mutant, shuffled
+from mutants import Mutant, shuffled, without_comments
 from scratch import BuildError, Tree
 from targets import TARGETS, Stage, Target
 
@@ -109,15 +109,32 @@ def _files(target: Target, only: str | None) -> list[str]:
     return sorted(f for f in found - target.without if only is None or Path(f).match(only))
 
 
-def _survivors(earlier: Path, candidates: Sequence[Mutant]) -> list[Mutant]:
-    """The survivors of earlier results which are still mutants of the sources."""
-    rows = [line.split("\t") for line in earlier.read_text().splitlines() if line[:1] != "#"]
-    wanted = {row[0] for row in rows if row[2] == "survived"}
-    found = [m for m in candidates if m.id in wanted]
-    if len(found) < len(wanted):
-        gone = ", ".join(sorted(wanted - {m.id for m in found}))
-        print(f"not found, since their lines changed: {gone}", file=sys.stderr)
-    return found
+def _earlier(table: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """The figures of the sample in the head of a table, and its rows by id."""
+    lines = table.read_text().splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    return [line for line in lines if line.startswith("# sample:")], {row[0]: row for row in rows}
+
+
+def _again(rows: dict[str, list[str]], files: Sequence[str]) -> tuple[list[Mutant], list[Row]]:
+    """The survivors of earlier results, to judge anew, and what was killed then.
+
+    A mutant is found by its lines before and after, and its place as far as lines only moved.
+    """
+    sources = {f: without_comments((ROOT / f).read_text()).splitlines() for f in files}
+    left, killed = [], []
+    for row in rows.values():
+        (file, line), before, after = row[1].split(":"), row[5], row[6]
+        source = [" ".join(text.split()) for text in sources[file]]
+        places = [n for n, text in enumerate(source, 1) if text == before]
+        if row[2] == "killed":
+            killed.append(Row(Mutant(file, int(line), before, after), row[3], row[4]))
+        elif places:
+            place = min(places, key=lambda n: abs(n - int(line)))
+            left.append(Mutant(file, place, before, after))
+        else:
+            print(f"gone, since its line changed: {row[1]} {before}", file=sys.stderr)
+    return left, killed
 
 
 def _judged(pool: ProcessPoolExecutor, sample: Sequence[Mutant]) -> Iterator[Row]:
@@ -133,7 +150,7 @@ def _judged(pool: ProcessPoolExecutor, sample: Sequence[Mutant]) -> Iterator[Row
 
 def _report(rows: Sequence[Row], figures: Counter[str]) -> list[str]:
     killed = sum(1 for row in rows if row.by)
-    lines = [f"# {name}: {number}" for name, number in figures.items()]
+    lines = [f"# sample: {name}: {number}" for name, number in figures.items()]
     lines.append(f"# mutants: {len(rows)}, killed: {killed} ({100 * killed / len(rows):.1f} %)")
     by = Counter(row.by for row in rows if row.by)
     lines += [f"# killed by {name}: {number}" for name, number in by.most_common()]
@@ -149,26 +166,34 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="scratch copies at work")
     parser.add_argument("--out", type=Path, required=True, help="the table that is written")
     parser.add_argument("--only", metavar="PATTERN", help="mutate only files like this")
-    parser.add_argument("--again", type=Path, help="judge the survivors of this table instead")
+    parser.add_argument("--again", type=Path, help="judge the survivors of this table anew")
+    parser.add_argument("--stages", help="only these, by name, with commas between")
     parser.add_argument("--least", type=float, default=85.0, help="per cent that must be killed")
     options = parser.parse_args()
     if not (ROOT / "pktfilter/_core/libpktfilter.so").exists():
         print("build first: python setup.py build_ext --inplace", file=sys.stderr)
         return 2
     target = TARGETS[options.target]
-    candidates = shuffled(ROOT, _files(target, options.only), options.seed)
-    figures = Counter({"mutants the tool makes": len(candidates)})
+    files = _files(target, options.only)
+    wanted = options.stages.split(",") if options.stages else [s.name for s in target.stages]
+    stages = [stage for stage in target.stages if stage.name in wanted]
+    figures: Counter[str] = Counter()
+    head: list[str] = []
+    rows: list[Row] = []
+    sample: list[Mutant] = []
+    if options.again:
+        head, known = _earlier(options.again)
+        sample, rows = _again(known, files)
     with tempfile.TemporaryDirectory() as where:
         model = Tree(ROOT, Path(where) / "model")
-        model.prepare(target.stages)
+        model.prepare(stages)
         print(f"prepared; CPU seconds unmutated: {model.stage_cpu}", file=sys.stderr)
-        arguments = (model, where, target.stages)
+        arguments = (model, where, stages)
         with ProcessPoolExecutor(options.jobs, initializer=_start, initargs=arguments) as pool:
-            if options.again:
-                sample = _survivors(options.again, candidates)
-            else:
+            if not options.again:
+                candidates = shuffled(ROOT, files, options.seed)
+                figures["mutants the tool makes"] = len(candidates)
                 sample = _sample(pool, candidates, options.count, figures)
-            rows = []
             with options.out.open("w") as out:
                 for row in _judged(pool, sample):
                     rows.append(row)
@@ -177,7 +202,7 @@ def main() -> int:
         print("no mutant to judge", file=sys.stderr)
         return 2
     rows.sort(key=lambda row: (row.mutant.file, row.mutant.line, row.mutant.after))
-    report = _report(rows, figures)
+    report = [*head, *_report(rows, figures)]
     options.out.write_text("\n".join([*report, *(row.text() for row in rows), ""]))
     print("\n".join(report))
     killed = sum(1 for row in rows if row.by)
