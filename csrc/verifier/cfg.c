@@ -118,11 +118,8 @@ static enum pf_err find_subs(struct pf_verifier *v, const uint8_t *heads)
 		if (!names_sub(&v->at[i]))
 			continue;
 		v->at[i].target = pf_cfg_sub_at(v, call_target(v, i));
-		struct pf_vsub *target = &v->subs[v->at[i].target];
 		if (v->at[i].op == PF_OP_LDDW_FUNC)
-			target->is_callback = 1;
-		else
-			target->called = 1;
+			v->subs[v->at[i].target].is_callback = 1;
 	}
 	return PF_OK;
 }

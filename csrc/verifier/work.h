@@ -56,7 +56,6 @@ struct pf_vsub {
 	uint8_t tail_call;
 	uint8_t moves_packet; /* it, or what it calls */
 	uint8_t is_callback;
-	uint8_t called;
 };
 
 struct pf_vnode {

@@ -129,8 +129,152 @@ static void test_lock_of_earlier_round(void)
 	       MOV(6, 3), LD(D, 8, 4, 0), STX(4, 6, 0), JEQ(8, 0, 4), MOV(1, 6), HELPER(93), MOV(1, 6), HELPER(94), SET(0, 0), EXIT);
 }
 
+/* A store into half of a slot leaves the other half live: byte -3 is 0 on one path only. */
+static void test_half_of_slot_is_live(void)
+{
+	REFUSE(OUTSIDE, LD(W, 6, 1, 12), LD(W, 7, 1, 16), NOPS, JEQ(6, 1, 2), ST8(10, -3, 0), JA(1), STB(10, 7, -3),
+	       OP(0x62, 10, 0, -8, 5), LD(B, 3, 10, -3), VALUE(4, 2, 0), ADDR(4, 3), LD(B, 0, 4, 0), SET(0, 0), EXIT);
+}
+
+/* Blocks that run from the last to the first: liveness would need a sweep for each, and takes everything for live. r6 is
+ * read in the last one; on one path it is 0 to 7, on the other 1000. */
+static void test_liveness_of_long_way_back(void)
+{
+	enum { LAST = 15, BLOCKS = 60, FIRST = 21 };
+	struct pf_insn insns[FIRST + BLOCKS] = { LD(W, 7, 1, 12), LD(W, 6, 1, 16), AND(6, 7), NOPS, JEQ(7, 1, 1), JA(67),
+						 SET(6, 1000), JA(65), VALUE(4, 2, 0), ADDR(4, 6), LD(B, 0, 4, 0), SET(0, 0), EXIT };
+	struct pf_verify_input in = input(insns, FIRST + BLOCKS);
+
+	insns[FIRST] = JA(LAST - FIRST - 1);
+	for (int block = 1; block < BLOCKS; block++)
+		insns[FIRST + block] = JA(-2);
+	CHECK_EQ(run(&in), PF_EACCES);
+	CHECK_EQ(result.diag.code, PF_DIAG_VER_OUTSIDE);
+	insns[13].imm = 15;
+	CHECK_EQ(run(&in), PF_OK);
+}
+
+/* A slot that holds 5 covers no slot that holds 0, however that 0 was written. */
+static void test_number_covers_no_zero(void)
+{
+	REFUSE(NEGATIVE, LD(W, 6, 1, 12), NOPS, JEQ(6, 1, 2), ST(10, -8, 5), JA(2), OP(0x62, 10, 0, -4, 0), OP(0x62, 10, 0, -8, 0),
+	       LD(D, 3, 10, -8), AND(3, 15), ADD(3, -5), VALUE(4, 2, 0), ADDR(4, 3), LD(B, 0, 4, 0), SET(0, 0), EXIT);
+}
+
+/* Two maps of one value each: their values have no identity but their map. */
+static void test_lock_of_other_map(void)
+{
+	static const struct pf_verify_map two[] = {
+		{ .number = 1, .def = { PF_MAP_ARRAY, 4, 16, 1, 0 }, .lock = { 0, 1 } },
+		{ .number = 2, .def = { PF_MAP_ARRAY, 4, 16, 1, 0 }, .lock = { 0, 1 } },
+	};
+	for (int one = 1; one <= 2; one++) {
+		for (int other = 1; other <= 2; other++) {
+			const struct pf_insn insns[] = { VALUE(1, one, 0), HELPER(93), VALUE(1, other, 0), HELPER(94), SET(0, 0), EXIT };
+			struct pf_verify_input in = input(insns, sizeof(insns) / sizeof(insns[0]));
+			in.maps = two;
+			in.map_count = 2;
+			(void)run(&in);
+			CHECK_EQ(result.diag.code, one == other ? PF_DIAG_NONE : PF_DIAG_VER_LOCK_OTHER);
+		}
+	}
+}
+
+/* r1 is read by the lock's helpers: another path with another address in it is not covered. */
+static void test_lock_reads_r1(void)
+{
+	REFUSE(LOCK_OFFSET, LD(W, 6, 1, 12), NOPS, JEQ(6, 1, 3), VALUE(1, 7, 4), JA(2), VALUE(1, 7, 8), HELPER(93), VALUE(1, 7, 4),
+	       HELPER(94), SET(0, 0), EXIT);
+}
+
+/* Two subtractions of up to 2^29 - 1 lead too far, one does not; what is added again goes back. */
+static void test_distance(void)
+{
+	REFUSE(FAR, LD(W, 6, 1, 12), AND(6, 0x1fffffff), VALUE(1, 2, 0), OP(0x1f, 1, 6, 0, 0), OP(0x1f, 1, 6, 0, 0), SET(0, 0),
+	       EXIT);
+	ACCEPT(LD(W, 6, 1, 12), AND(6, 0x1fffffff), VALUE(1, 2, 0), OP(0x1f, 1, 6, 0, 0), ADDR(1, 6), SET(0, 0), EXIT);
+}
+
+/* A global function moves the packet when a function that it calls does. */
+static void test_global_moves_packet(void)
+{
+	static const struct pf_verify_func funcs[] = { { .insn = 9, .args = 1, .arg = { { PF_VERIFY_ARG_CTX, 0, 0 } } } };
+	struct pf_insn insns[] = { LD(W, 6, 1, 0), LD(W, 7, 1, 4), MOV(8, 6), ADD(8, 14), JGTR(8, 7, 2), LOCAL(3), LD(B, 0, 6, 0),
+				   SET(0, 0), EXIT, LOCAL(2), SET(0, 0), EXIT, SET(2, 0), HELPER(44), SET(0, 0), EXIT };
+	struct pf_verify_input in = input(insns, sizeof(insns) / sizeof(insns[0]));
+
+	in.funcs = funcs;
+	in.func_count = 1;
+	CHECK_EQ(run(&in), PF_EACCES);
+	CHECK_EQ(result.diag.code, PF_DIAG_VER_STALE);
+	insns[13] = HELPER(5); /* the time */
+	CHECK_EQ(run(&in), PF_OK);
+}
+
+static void keep_line(void *user, const char *line, size_t length)
+{
+	char (*lines)[64] = user;
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (lines[i][0])
+			continue;
+		snprintf(lines[i], sizeof(lines[i]), "%.*s", (int)length, line);
+		return;
+	}
+}
+
+/* The log has both halves of a 64-bit constant, and the registers that are still read. */
+static void test_log(void)
+{
+	char lines[4][64] = { { 0 } };
+	const struct pf_insn insns[] = { OP(0x18, 0, 0, 0, 0x33445566), OP(0, 0, 0, 0, 0x1122), EXIT };
+	struct pf_verify_input in = input(insns, 3);
+
+	in.log = keep_line;
+	in.user = lines;
+	CHECK_EQ(run(&in), PF_OK);
+	CHECK(!strcmp(lines[0], "0: (frame 0) r0 = 0x112233445566 ll"));
+	CHECK(!strcmp(lines[1], "r0: number 18838586676582"));
+	CHECK(!strcmp(lines[2], "2: (frame 0) exit"));
+}
+
+/* A released number, again, but one whose provenance is far on: under a sanitizer, its list must be empty. */
+static void test_released_far_on(void)
+{
+	enum { BEFORE = 3000 };
+	const struct pf_insn last[] = {
+		LD(W, 6, 1, 12), AND(6, 7), LD(W, 7, 1, 16), JEQ(7, 1, 7), JEQ(7, 2, 4), SET(0, 0), MOV(8, 6), ADDR(0, 8), EXIT,
+		SET(6, 1000), JA(-6), MOV(1, 10), ADD(1, -8), ST(1, 0, 0), ADDR(1, 6), LD(B, 0, 1, 0), EXIT
+	};
+	struct pf_insn insns[BEFORE + sizeof(last) / sizeof(last[0])];
+	struct pf_verify_input in = input(insns, sizeof(insns) / sizeof(insns[0]));
+
+	for (int i = 0; i < BEFORE; i++)
+		insns[i] = SET(3, i);
+	memcpy(insns + BEFORE, last, sizeof(last));
+	in.want = PF_VERIFY_FACTS;
+	CHECK_EQ(run(&in), PF_OK);
+	const struct pf_fact *f = &result.facts[(BEFORE + 6) * 11 + 6];
+	CHECK(f->kind == PF_FACT_ANY || f->range.umax >= 1000);
+}
+
 int main(void)
 {
+	test_released_far_on();
+	test_lock_of_other_map();
+	test_lock_reads_r1();
+	test_distance();
+	test_global_moves_packet();
+	test_log();
+	/* recursion where no path goes */
+	REFUSE(FRAMES, SET(0, 0), JEQ(0, 0, 1), LOCAL(-3), EXIT);
+	CHECK_EQ(result.diag.found, 9);
+	/* which argument it was */
+	REFUSE(ARGUMENT, VALUE(1, 2, 0), HELPER(93), SET(0, 0), EXIT);
+	CHECK_EQ(result.diag.found, 1);
+	test_number_covers_no_zero();
+	test_half_of_slot_is_live();
+	test_liveness_of_long_way_back();
 	test_frames_with_callback();
 	test_lock_of_earlier_round();
 	test_null_for_global();
