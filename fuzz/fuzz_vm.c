@@ -186,6 +186,9 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_FUNC:
 		add_wide(c, dst, 4, take(b)); /* becomes a distance in aim */
 		break;
+	case PF_ARG_SPIN_LOCK:
+		add(c, I(0xbf, dst, VALUE_R9, 0, 0));
+		break;
 	case PF_ARG_CALLBACK_CTX:
 		add(c, chance & 1 ? I(0xbf, dst, 10, 0, 0) : I(0xb7, dst, 0, 0, 0));
 		add(c, I(0x07, dst, 0, 0, chance & 1 ? -8 : 0));

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .handles.hooks import Datapath, Hook, HookStats
     from .handles.links import CanUpdate, Link, LinkInfo
     from .handles.loader import Object, load
-    from .handles.maps import BPF_ANY, BPF_EXIST, BPF_NOEXIST, Map, MapKeyError
+    from .handles.maps import BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, Map, MapKeyError
     from .handles.program import XDP, Program, TestRun
     from .handles.transactions import Transaction, transaction
     from .handles.trial_report import ArmReport, Guard, Sample, TrialReport
@@ -84,7 +84,8 @@ _WHERE = {
     **dict.fromkeys(("ArmReport", "Guard", "Sample", "TrialReport"), ".handles.trial_report"),
     "Trial": ".handles.trials",
     **dict.fromkeys(("Object", "load"), ".handles.loader"),
-    **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_NOEXIST", "Map", "MapKeyError"), ".handles.maps"),
+    **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_F_LOCK", "BPF_NOEXIST"), ".handles.maps"),
+    **dict.fromkeys(("Map", "MapKeyError"), ".handles.maps"),
     "Diagnostic": ".diagnostics",
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
     **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
@@ -99,6 +100,7 @@ _WHERE = {
 __all__ = [
     "BPF_ANY",
     "BPF_EXIST",
+    "BPF_F_LOCK",
     "BPF_NOEXIST",
     "XDP",
     "ArmReport",

@@ -9,11 +9,19 @@ import kernel
 from pktfilter.objects import MapSpec, ProgramSpec
 
 
-def kernel_map(stack: ExitStack, spec: MapSpec) -> kernel.KernelMap:
-    inner = kernel_map(stack, spec.inner) if spec.inner else None
+def kernel_map(stack: ExitStack, spec: MapSpec, btf: bytes = b"") -> kernel.KernelMap:
+    """`btf`: of the object, which the kernel gets for values with a bpf_spin_lock."""
+    inner = kernel_map(stack, spec.inner, btf) if spec.inner else None
+    types = None if spec.lock is None else (btf, spec.key_btf, spec.value_btf)
     made = stack.enter_context(
         kernel.KernelMap(
-            spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags, inner
+            spec.type,
+            spec.key_size,
+            spec.value_size,
+            spec.max_entries,
+            spec.flags,
+            inner,
+            types=types,
         )
     )
     if spec.data is not None:

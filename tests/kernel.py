@@ -95,7 +95,7 @@ MAP_TYPES = {
     "devmap_hash": 25,
 }
 PROG_TYPES = {"socket_filter": 1, "sched_cls": 3, "xdp": 6}
-BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
+BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK = 0, 1, 2, 4
 BPF_F_NO_PREALLOC = 1
 BPF_F_RDONLY_PROG = 1 << 7
 BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_XDP_HAS_FRAGS = 1, 2, 1 << 5
@@ -242,24 +242,34 @@ class KernelMap(_Descriptor):
         flags: int = 0,
         inner: KernelMap | None = None,
         name: str = "",
+        types: tuple[bytes, int, int] | None = None,
     ) -> None:
-        """Create the map; KernelError when refused.  ``inner``: the template of an outer map."""
+        """Create the map; KernelError when refused.  ``inner``: the template of an outer map;
+        ``types``: a BTF blob and the ids of key and value in it, for a bpf_spin_lock."""
         self.type, self.key_size, self.value_size = type, key_size, value_size
         self.max_entries = max_entries
         self.percpu = "percpu" in type
-        fd = _call(
-            f"map create {type}",
-            _MAP_CREATE,
-            "<7I16s",
-            MAP_TYPES[type],
-            key_size,
-            value_size,
-            max_entries,
-            flags,
-            inner.fd if inner else 0,
-            0,
-            name.encode()[:15],
-        )
+        btf = load_btf(types[0]) if types else 0
+        try:
+            fd = _call(
+                f"map create {type}",
+                _MAP_CREATE,
+                "<7I16s4I",
+                MAP_TYPES[type],
+                key_size,
+                value_size,
+                max_entries,
+                flags,
+                inner.fd if inner else 0,
+                0,
+                name.encode()[:15],
+                0,
+                btf,
+                *(types[1:] if types else (0, 0)),
+            )
+        finally:
+            if btf:
+                os.close(btf)
         super().__init__(fd)
 
     def _element(
@@ -297,22 +307,22 @@ class KernelMap(_Descriptor):
             raise ValueError(f"the map takes one value of {self.value_size} bytes")
         self._element("update", _MAP_UPDATE, key, _buffer(value), flags)
 
-    def _lookup(self, key: bytes) -> bytes | None:
+    def _lookup(self, key: bytes, flags: int = 0) -> bytes | None:
         size = self._stride() * possible_cpus() if self.percpu else max(self.value_size, 4)
         out = ctypes.create_string_buffer(size)
         try:
-            self._element("lookup", _MAP_LOOKUP, key, out)
+            self._element("lookup", _MAP_LOOKUP, key, out, flags)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 return None
             raise
         return out.raw
 
-    def lookup(self, key: bytes) -> bytes | None:
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
         """The value (of an outer map: the inner map's id), or None; not for per-CPU maps."""
         if self.percpu:
             raise TypeError("a per-CPU map has lookup_percpu()")
-        raw = self._lookup(key)
+        raw = self._lookup(key, flags)
         return None if raw is None else raw[: self.value_size]
 
     def lookup_percpu(self, key: bytes) -> list[bytes] | None:

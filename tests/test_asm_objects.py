@@ -15,16 +15,14 @@ from kernel import requires_kernel
 import pktfilter as pf
 from pktfilter.assembler import assemble, write_object
 from pktfilter.disasm import disassemble
-from pktfilter.errors import AssemblerError, ObjectError, OutputError
+from pktfilter.errors import AssemblerError, OutputError
 from pktfilter.objects.spec import MapSpec, ObjectSpec
 
 OBJECTS = [*sorted(EXAMPLES.glob("*.o")), *sorted((ROOT / "tests" / "programs").glob("*.o"))]
-#: Kernels want the BTF of a value that holds a lock, which assembly cannot say.
-LOCKED = ("spin_bucket", "spin_flows")
 BPF_FS = Path("/sys/fs/bpf")
 ATTRIBUTES = (
     "name", "type", "key_size", "value_size", "max_entries", "flags", "data", "frozen", "values",
-    "pinning", "map_extra", "numa_node",
+    "pinning", "map_extra", "numa_node", "lock",
 )  # fmt: skip
 SOURCE = """\
 .license GPL
@@ -137,11 +135,6 @@ def test_objects_come_full_circle(path: Path, tmp_path: Path) -> None:
     back = circle(spec, tmp_path / "back.o")
     assert spec.programs
     assert_same(spec, back)
-    try:
-        spec.check_supported()
-    except ObjectError:
-        assert path.stem in LOCKED
-        return
     for name in spec.programs:
         want = replayed(spec, name, tmp_path / "want.pcap")
         assert replayed(back, name, tmp_path / "have.pcap") == want
@@ -315,8 +308,6 @@ def test_libbpf_loads_what_is_written(path: Path, tmp_path: Path) -> None:
         for line in Path("/proc/mounts").read_text().splitlines()
     ):
         pytest.skip("the BPF file system is not mounted")
-    if path.stem in LOCKED:
-        pytest.skip("the value's lock needs BTF")
     circle(ObjectSpec.from_file(path), tmp_path / "back.o")
     pins = BPF_FS / f"pktfilter-{os.getpid()}"
     try:

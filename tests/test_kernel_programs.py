@@ -35,7 +35,8 @@ def test_program_agrees_with_the_kernel(path: Path) -> None:
     if own == set(spec.programs):
         pytest.skip("it asks for the kernel's own time or random numbers")
     with ExitStack() as stack:
-        maps = {name: kernel_map(stack, map_spec) for name, map_spec in spec.maps.items()}
+        btf = spec.btf.raw if spec.btf else b""
+        maps = {name: kernel_map(stack, map_spec, btf) for name, map_spec in spec.maps.items()}
         theirs = {n: stack.enter_context(kernel_program(p, maps)) for n, p in spec.programs.items()}
         mine = pf.load(spec, cpus=kernel.possible_cpus())
         for name, map_spec in spec.maps.items():

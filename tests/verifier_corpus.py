@@ -48,8 +48,8 @@ class Entry:
     ``expected`` is "accept" or "reject"; for a reject ``reason`` is a slug of ``reasons.txt``,
     ``why`` a sentence for a newcomer, and ``says`` the words of which the diagnostic must contain
     every one (any case).  ``needs`` names what the engine must support for the comparison to make
-    sense ("spin_lock"); empty for most.  ``locks`` gives, for each map with a bpf_spin_lock, its
-    byte offset in the value.  ``functions`` and ``btf`` are there where the kernel wants them.
+    sense ("kfunc"); empty for most.  ``functions`` and ``btf`` are there where the kernel wants
+    them.
     """
 
     name: str
@@ -62,7 +62,6 @@ class Entry:
     reason: str = ""
     why: str = ""
     says: tuple[str, ...] = ()
-    locks: dict[int, int] = field(default_factory=dict)
     functions: list[FuncInfo] = field(default_factory=list)
     lines: list[LineInfo] = field(default_factory=list)
     btf: bytes | None = None
@@ -78,15 +77,9 @@ class Entry:
 
 def _shape(spec: MapSpec) -> tuple[object, ...]:
     inner = _shape(spec.inner) if spec.inner else None
-    return (
-        spec.type,
-        spec.key_size,
-        spec.value_size,
-        spec.max_entries,
-        spec.flags,
-        spec.data,
-        inner,
-    )
+    sizes = (spec.key_size, spec.value_size, spec.max_entries)
+    lock = () if spec.lock is None else ("lock", spec.lock)
+    return (spec.type, *sizes, spec.flags, spec.data, inner, *lock)
 
 
 @lru_cache(maxsize=1)
@@ -113,9 +106,9 @@ def recorded(folder: Path) -> dict[str, Recorded]:
     return rows
 
 
-def _map_spec(text: str, where: str) -> tuple[str, MapSpec, int | None]:
+def _map_spec(text: str, where: str) -> tuple[str, MapSpec]:
     """``NAME TYPE KEY VALUE ENTRIES`` and then any of ``no_prealloc rdonly wronly``,
-    ``data HEX``, ``lock OFFSET``, ``inner TYPE KEY VALUE ENTRIES``."""
+    ``data HEX``, ``lock OFFSET``, ``inner TYPE KEY VALUE ENTRIES [lock OFFSET]``."""
     words = text.split()
     try:
         name, kind, *sizes = words[:5]
@@ -123,7 +116,6 @@ def _map_spec(text: str, where: str) -> tuple[str, MapSpec, int | None]:
     except ValueError as error:
         raise CorpusError(f"{where}: map line is wrong: {text}") from error
     spec = MapSpec(kind, key, value, entries, name=name)
-    lock: int | None = None
     rest = words[5:]
     while rest:
         word = rest.pop(0)
@@ -133,14 +125,14 @@ def _map_spec(text: str, where: str) -> tuple[str, MapSpec, int | None]:
             spec.data = bytes.fromhex(rest.pop(0)).ljust(value, b"\0")
             spec.frozen = bool(spec.flags & _MAP_FLAGS["rdonly"])
         elif word == "lock":
-            lock = int(rest.pop(0))
+            (spec.inner or spec).lock = int(rest.pop(0))
         elif word == "inner":
             sizes = rest[1:4]
             spec.inner = MapSpec(rest[0], int(sizes[0]), int(sizes[1]), int(sizes[2]))
             del rest[:4]
         else:
             raise CorpusError(f"{where}: unknown word '{word}' in a map line")
-    return name, spec, lock
+    return name, spec
 
 
 def _repeated(line: str) -> list[str]:
@@ -231,14 +223,14 @@ def _entry(draft: _Draft, topic: str) -> Entry:
     else:
         raise CorpusError(f"{where}: expect is 'accept' or 'reject REASON'")
     specs = [_map_spec(text, where) for text in draft.maps]
-    insns, lines = _assemble(draft.code, [name for name, _, _ in specs], where)
+    insns, lines = _assemble(draft.code, [name for name, _ in specs], where)
     source = " ".join(draft.code)
     # Maps of the whole file belong to a case only if it names them.
     used = {n: s for n, s in enumerate(specs, 1) if f"map[{s[0]}]" in source}
     return Entry(
         name=f"{topic}/{get('case')}",
         insns=insns,
-        maps={number: spec for number, (_, spec, _) in used.items()},
+        maps={number: spec for number, (_, spec) in used.items()},
         expected=expected,
         needs=frozenset(get("needs", "").split()),
         type=get("type", "xdp"),
@@ -246,7 +238,6 @@ def _entry(draft: _Draft, topic: str) -> Entry:
         reason=reason,
         why=why,
         says=says,
-        locks={number: lock for number, (_, _, lock) in used.items() if lock is not None},
         lines=lines,
     )
 

@@ -100,14 +100,28 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return value < MEM_MAX;
 	case PF_ARG_FUNC:
 		return is_func(x->prog, value);
+	case PF_ARG_SPIN_LOCK:
+		return pf_exec_is_lock(x, value);
 	case PF_ARG_CALLBACK_CTX: /* Linux takes a stack pointer with any offset; only the callback follows it, checked */
 		return 1;
 	}
 	return 0;
 }
 
+/* E9: what the verifier asks of regions. */
+static enum pf_err check_lock(struct pf_exec *x, const struct pf_helper_info *info, uint64_t lock, uint32_t insn)
+{
+	if (info->number == PF_HELPER_ID_spin_unlock)
+		return x->lock && (uint64_t)(uintptr_t)x->lock == lock ?
+			PF_OK : pf_exec_fault(x, PF_DIAG_VM_LOCK_NOT_HELD, insn, info->number, 0, info->name);
+	return x->lock ? pf_exec_fault(x, PF_DIAG_VM_LOCK_CALL, insn, info->number, 0, info->name) : PF_OK;
+}
+
 enum pf_err pf_helper_check(struct pf_exec *x, const struct pf_helper_info *info, const uint64_t args[5], uint32_t insn)
 {
+	const enum pf_err err = check_lock(x, info, args[0], insn);
+	if (err)
+		return err;
 	for (int i = 0; i < 5; i++) {
 		if (argument_fits(x, info, args, i))
 			continue;

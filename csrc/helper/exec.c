@@ -1,6 +1,8 @@
 /* exec.c - the execution state, and the regions a checked run may touch (E5). */
 #include "exec.h"
 
+#include "../map/spin.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,14 +103,40 @@ static uint64_t value_start(const struct pf_map *map, uint64_t address)
 	return address - offset % map->value_step;
 }
 
-/* Sets the window to the value that holds the range. */
+/* Sets the window to the value that holds the range, or to its part before or behind the lock. */
 static int find_value(struct pf_exec *x, const struct pf_map *map, uint64_t address, uint64_t size)
 {
-	const uint64_t start = value_start(map, address);
-	if (!start || !inside(address, size, start, map->def.value_size))
+	uint64_t start = value_start(map, address);
+	uint32_t len = map->def.value_size;
+	if (!start)
 		return 0;
-	set_window(x, start, map->def.value_size, prog_may_write(map));
+	if (map->lock.present) {
+		const uint32_t behind = map->lock.offset + PF_SPIN_BYTES;
+		const int first = address - start < map->lock.offset;
+		len = first ? map->lock.offset : len - behind;
+		start += first ? 0 : behind;
+	}
+	if (!inside(address, size, start, len))
+		return 0;
+	set_window(x, start, len, prog_may_write(map));
 	return 1;
+}
+
+static int locks_at(const struct pf_map *map, uint64_t address)
+{
+	const uint64_t start = map->lock.present ? value_start(map, address) : 0;
+	return start && address - start == map->lock.offset;
+}
+
+int pf_exec_is_lock(const struct pf_exec *x, uint64_t address)
+{
+	for (uint32_t i = 0; i < x->prog->map_count; i++)
+		if (locks_at(x->prog->maps[i].map, address))
+			return 1;
+	for (uint32_t i = 0; i < x->grant_count; i++)
+		if (locks_at(x->grants[i], address))
+			return 1;
+	return 0;
 }
 
 static int in_maps(struct pf_exec *x, uint64_t address, uint64_t size)
@@ -122,7 +150,7 @@ static int in_maps(struct pf_exec *x, uint64_t address, uint64_t size)
 	return 0;
 }
 
-int pf_exec_in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
+static int in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
 	const enum pf_engine engine = x->checked ? PF_ENGINE_CHECKED : PF_ENGINE_INTERP;
 	const struct pf_code *code = atomic_load_explicit(&x->prog->code[engine], memory_order_acquire);
@@ -132,7 +160,7 @@ int pf_exec_in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 
 static int in_private(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
-	if (pf_exec_in_stack(x, address, size))
+	if (in_stack(x, address, size))
 		return 1;
 	if (x->prog->type == PF_PROG_MEMORY)
 		return inside(address, size, at(x->memory), x->memory_len);

@@ -16,6 +16,8 @@
  *   E8 What a program may touch of the stack is what was zeroed for it: while r10 goes nowhere else, stack_bytes below it;
  *      otherwise its own frames, from `floor` down. Any address can be computed, from ctx for example, so the bounds
  *      must not rest on where pointers come from.
+ *   E9 A checked run holds at most one bpf_spin_lock (`lock`), calls nothing but bpf_spin_unlock meanwhile, and touches no
+ *      lock's bytes by itself. Whatever ends the run gives the lock back, so no later run waits for it in vain.
  *
  * Clocks: bpf_ktime_get_ns, _boot_ns, _coarse_ns and _tai_ns all return time_ns; bpf_jiffies64 counts it at PF_HZ.
  */
@@ -96,6 +98,7 @@ struct pf_exec {
 	uint64_t executed;    /* charged in the last pf_vm_run (checked mode only) */
 	const struct pf_map **grants;
 	uint32_t grant_capacity, grant_last;
+	void *lock;             /* the bpf_spin_lock that the run holds; NULL: none (checked mode only) */
 	struct pf_fault fault; /* fault.diag.err is PF_OK while the run is good */
 	/* The running interpreter's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
 	 * after a fault. */
@@ -145,7 +148,8 @@ enum pf_err pf_helper_check(struct pf_exec *x, const struct pf_helper_info *info
 /* May the program read (write: store to) size bytes at address? Right in both builds; ctx is not memory. */
 int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size);
 int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size);
-int pf_exec_in_stack(const struct pf_exec *x, uint64_t address, uint64_t size);
+/* Is it the address of the bpf_spin_lock of a value of such a map? */
+int pf_exec_is_lock(const struct pf_exec *x, uint64_t address);
 /* Is it a map of the running program, or one it looked up? NULL if not. */
 struct pf_map *pf_exec_map(struct pf_exec *x, uint64_t address);
 /* Fills in x->fault; returns PF_EFAULT. pf_exec_fault_access names the place (VM_LOAD, VM_STORE, VM_ALIGN). */

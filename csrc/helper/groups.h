@@ -24,6 +24,11 @@ static inline struct pf_map *pf_helper_map(uint64_t r)
 	return (struct pf_map *)(uintptr_t)r;
 }
 
+static inline void *pf_helper_lock(uint64_t r)
+{
+	return (void *)(uintptr_t)r;
+}
+
 static inline const void *pf_helper_mem(uint64_t r)
 {
 	return (const void *)(uintptr_t)r;

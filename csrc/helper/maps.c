@@ -1,5 +1,7 @@
-/* maps.c - map helpers: lookup, update, delete, bpf_for_each_map_elem (bpf-helpers(7)). */
+/* maps.c - map helpers: lookup, update, delete, bpf_for_each_map_elem, bpf_spin_lock (bpf-helpers(7)). */
 #include "groups.h"
+
+#include "../map/spin.h"
 
 static int is_outer(const struct pf_map *map)
 {
@@ -89,4 +91,23 @@ PF_HELPER_FN(for_each_map_elem)
 	uint64_t visited = 0;
 	enum pf_err err = pf_map_for_each(pf_helper_map(r1), x->cpu, visit_element, &visit, &visited);
 	return err ? (uint64_t) - (int64_t)err : visited;
+}
+
+/* The verifier (or check.c) has seen to it that r1 is a lock, and what holds it here waits for nothing (spin.h, S3). */
+PF_HELPER_FN(spin_lock)
+{
+	PF_UNUSED(r2, r3, r4, r5);
+	pf_spin_acquire(pf_helper_lock(r1));
+	if (x->checked)
+		x->lock = pf_helper_lock(r1);
+	return 0;
+}
+
+PF_HELPER_FN(spin_unlock)
+{
+	PF_UNUSED(r2, r3, r4, r5);
+	if (x->checked)
+		x->lock = NULL;
+	pf_spin_release(pf_helper_lock(r1));
+	return 0;
 }

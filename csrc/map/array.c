@@ -32,11 +32,13 @@ static uint8_t *array_lookup(struct pf_map *map, const void *key, uint32_t cpu)
 /* The checks that every array shares, in Linux's order. */
 static enum pf_err check_update(const struct pf_map *map, uint32_t index, uint64_t flags)
 {
-	if (flags > PF_MAP_EXIST)
+	if ((flags & ~(uint64_t)PF_MAP_F_LOCK) > PF_MAP_EXIST)
 		return PF_EINVAL;
 	if (index >= map->def.max_entries)
 		return PF_E2BIG;
-	return flags == PF_MAP_NOEXIST ? PF_EEXIST : PF_OK;
+	if (flags & PF_MAP_NOEXIST)
+		return PF_EEXIST;
+	return pf_lock_flag_fits(map, flags) ? PF_OK : PF_EINVAL;
 }
 
 static enum pf_err array_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)
@@ -44,7 +46,7 @@ static enum pf_err array_update(struct pf_map *map, const void *key, const void 
 	uint32_t index = pf_index_of(key);
 	enum pf_err err = check_update(map, index, flags);
 	if (!err)
-		pf_values_store(map, map->arena + index * map->stride, value, cpu);
+		pf_values_store(map, map->arena + index * map->stride, value, cpu, flags);
 	return err;
 }
 
@@ -54,12 +56,12 @@ static enum pf_err array_remove(struct pf_map *map, const void *key)
 	return PF_EINVAL;
 }
 
-static enum pf_err array_read(struct pf_map *map, const void *key, void *value)
+static enum pf_err array_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
 	uint8_t *values = array_lookup(map, key, 0);
 	if (!values)
 		return PF_ENOENT;
-	pf_values_load(map, value, values);
+	pf_values_load(map, value, values, flags);
 	return PF_OK;
 }
 
@@ -143,8 +145,9 @@ static enum pf_err port_remove(struct pf_map *map, const void *key)
 	return PF_OK;
 }
 
-static enum pf_err port_read(struct pf_map *map, const void *key, void *value)
+static enum pf_err port_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
+	(void)flags;
 	uint8_t *slot = array_lookup(map, key, 0);
 	if (!slot)
 		return PF_ENOENT;

@@ -146,7 +146,7 @@ static enum pf_err check_object(const struct pf_map *map, const struct pf_ref *o
 		return refuse(diag, PF_EINVAL);
 	if (map->def.type == PF_MAP_PROG_ARRAY)
 		return PF_OK;
-	return pf_map_fits_inner((const struct pf_map *)(const void *)object, &map->inner, diag);
+	return pf_map_fits_inner((const struct pf_map *)(const void *)object, map, diag);
 }
 
 /* The subscribers at this moment, each with a reference (B4: they are called without the box's lock). */
@@ -342,9 +342,9 @@ static enum pf_err binding_remove(struct pf_map *map, const void *key)
 	return PF_EPERM; /* a program (M5); users come through pf_map_bind */
 }
 
-static enum pf_err binding_read(struct pf_map *map, const void *key, void *value)
+static enum pf_err binding_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
-	(void)map, (void)key, (void)value;
+	(void)map, (void)key, (void)value, (void)flags;
 	return PF_EOPNOTSUPP;
 }
 

@@ -149,7 +149,7 @@ static void insert(struct pf_map *map, struct pf_bucket *b, uint32_t spare, cons
 		__atomic_store_n(&e->key[i], pf_key_word(key, h->key_size, i), __ATOMIC_RELEASE);
 	if (map->percpu && cpu != PF_MAP_ALL_CPUS)
 		pf_words_zero(values, (uint64_t)map->cpus * map->value_step);
-	pf_values_store(map, values, value, cpu);
+	pf_values_store(map, values, value, cpu, 0); /* nobody else knows the element yet */
 	if (h->referenced)
 		__atomic_store_n(&h->referenced[spare - 1], 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->next, __atomic_load_n(&b->first, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
@@ -162,9 +162,9 @@ static enum pf_err overwrite(struct pf_map *map, uint32_t at, const void *value,
 {
 	struct pf_hash *h = map->impl;
 
-	if (flags == PF_MAP_NOEXIST)
+	if (flags & PF_MAP_NOEXIST)
 		return PF_EEXIST;
-	pf_values_store(map, (uint8_t *)pf_hash_element(h, at) + map->value_offset, value, cpu);
+	pf_values_store(map, (uint8_t *)pf_hash_element(h, at) + map->value_offset, value, cpu, flags);
 	if (h->referenced)
 		__atomic_store_n(&h->referenced[at - 1], 1, __ATOMIC_RELAXED);
 	return PF_OK;
@@ -178,7 +178,7 @@ static enum pf_err hash_update(struct pf_map *map, const void *key, const void *
 	uint32_t spare = 0;
 	enum pf_err err = PF_OK;
 
-	if (flags > PF_MAP_EXIST)
+	if ((flags & ~(uint64_t)PF_MAP_F_LOCK) > PF_MAP_EXIST || !pf_lock_flag_fits(map, flags))
 		return PF_EINVAL;
 	for (;;) {
 		pf_vlock_lock(&b->vlock);
@@ -187,7 +187,7 @@ static enum pf_err hash_update(struct pf_map *map, const void *key, const void *
 			err = overwrite(map, at, value, flags, cpu);
 			break;
 		}
-		if (flags == PF_MAP_EXIST && map->def.type != PF_MAP_DEVMAP_HASH) { /* devmap_hash inserts, as in Linux */
+		if (flags & PF_MAP_EXIST && map->def.type != PF_MAP_DEVMAP_HASH) { /* devmap_hash inserts, as in Linux */
 			err = PF_ENOENT;
 			break;
 		}
@@ -244,7 +244,7 @@ static enum pf_err hash_remove(struct pf_map *map, const void *key)
 	return PF_OK;
 }
 
-static enum pf_err hash_read(struct pf_map *map, const void *key, void *value)
+static enum pf_err hash_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
 	struct pf_hash *h = map->impl;
 	uint32_t hash = pf_hash_key(key, h->key_size, h->seed);
@@ -253,7 +253,7 @@ static enum pf_err hash_read(struct pf_map *map, const void *key, void *value)
 	pf_vlock_lock(&b->vlock);
 	uint32_t at = __atomic_load_n(locate(h, b, key, hash), __ATOMIC_RELAXED);
 	if (at)
-		pf_values_load(map, value, (uint8_t *)pf_hash_element(h, at) + map->value_offset);
+		pf_values_load(map, value, (uint8_t *)pf_hash_element(h, at) + map->value_offset, flags);
 	pf_vlock_unlock(&b->vlock);
 	return at ? PF_OK : PF_ENOENT;
 }

@@ -331,14 +331,14 @@ static enum pf_err lpm_remove(struct pf_map *map, const void *key)
 	return PF_OK;
 }
 
-static enum pf_err lpm_read(struct pf_map *map, const void *key, void *value)
+static enum pf_err lpm_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
 	struct lpm *t = map->impl;
 
 	pf_vlock_lock(&t->vlock);
 	uint8_t *found = lpm_lookup(map, key, 0); /* the lock keeps the node from being reused */
 	if (found)
-		pf_values_load(map, value, found);
+		pf_values_load(map, value, found, flags);
 	pf_vlock_unlock(&t->vlock);
 	return found ? PF_OK : PF_ENOENT;
 }

@@ -191,18 +191,49 @@ enum pf_err pf_map_create(const struct pf_map_def *def, const struct pf_map_def 
 	return err;
 }
 
-enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map_def *inner, struct pf_diag *diag)
+static enum pf_err check_lock(const struct pf_map_def *def, uint32_t offset, struct pf_diag *diag)
 {
-	const struct pf_map_def *def = &map->def;
+	const char *text = pf_map_type_text(def->type);
+
+	if (def->type != PF_MAP_HASH && def->type != PF_MAP_ARRAY)
+		return pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_MAP_LOCK_TYPE, 0, 0, (uint64_t)def->type, 0, text);
+	if (offset % PF_SPIN_BYTES || def->value_size < PF_SPIN_BYTES || offset > def->value_size - PF_SPIN_BYTES)
+		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_MAP_LOCK_PLACE, 0, 0, offset, def->value_size, text);
+	if (def->flags & F_PROG)
+		return pf_diag_set(diag, PF_EACCES, PF_DIAG_MAP_LOCK_FLAGS, 0, 0, def->flags, 0, text);
+	return PF_OK;
+}
+
+enum pf_err pf_map_set_lock(struct pf_map *map, uint32_t offset, struct pf_diag *diag)
+{
+	const enum pf_err err = check_lock(&map->def, offset, diag);
+	if (!err)
+		map->lock = (struct pf_map_lock){ .offset = offset, .present = 1 };
+	return err;
+}
+
+enum pf_err pf_map_set_inner_lock(struct pf_map *map, uint32_t offset, struct pf_diag *diag)
+{
+	const enum pf_err err = check_lock(&map->inner, offset, diag);
+	if (!err)
+		map->inner_lock = (struct pf_map_lock){ .offset = offset, .present = 1 };
+	return err;
+}
+
+enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map *outer, struct pf_diag *diag)
+{
+	const struct pf_map_def *def = &map->def, *inner = &outer->inner;
 	struct { const char *what; uint64_t found, expected; } same[] = {
 		{"the type number", (uint64_t)def->type, (uint64_t)inner->type},
 		{"key_size", def->key_size, inner->key_size},
 		{"value_size", def->value_size, inner->value_size},
 		{"flags", def->flags, inner->flags},
+		{"the presence of a bpf_spin_lock", map->lock.present, outer->inner_lock.present},
+		{"the place of the bpf_spin_lock", map->lock.offset, outer->inner_lock.offset},
 		{"max_entries", def->max_entries, inner->max_entries},
 	};
 	/* Programs may have the size of a plain array compiled in, unless BPF_F_INNER_MAP says that they do not. */
-	size_t count = inner->type == PF_MAP_ARRAY && !(inner->flags & PF_MAP_F_INNER_MAP) ? 5 : 4;
+	size_t count = inner->type == PF_MAP_ARRAY && !(inner->flags & PF_MAP_F_INNER_MAP) ? 7 : 6;
 
 	for (size_t i = 0; i < count; i++)
 		if (same[i].found != same[i].expected)
@@ -306,14 +337,20 @@ size_t pf_map_user_value_size(const struct pf_map *map)
 	return map->percpu ? (size_t)map->cpus * map->value_step : map->def.value_size;
 }
 
-enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value)
+enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
-	return user_readable(map) ? map->ops->read(map, key, value) : PF_EPERM;
+	if (!user_readable(map))
+		return PF_EPERM;
+	if (flags & ~(uint64_t)PF_MAP_F_LOCK || !pf_lock_flag_fits(map, flags))
+		return PF_EINVAL;
+	return map->ops->read(map, key, value, flags);
 }
 
 enum pf_err pf_map_user_update(struct pf_map *map, const void *key, const void *value, uint64_t flags)
 {
-	return user_writable(map) ? map->ops->update(map, key, value, flags, PF_MAP_ALL_CPUS) : PF_EPERM;
+	if (!user_writable(map))
+		return PF_EPERM;
+	return pf_lock_flag_fits(map, flags) ? map->ops->update(map, key, value, flags, PF_MAP_ALL_CPUS) : PF_EINVAL;
 }
 
 enum pf_err pf_map_user_delete(struct pf_map *map, const void *key)

@@ -14,7 +14,7 @@
  *   M2 Lookups take no lock. A lookup that runs beside an update or delete of another key finds its own key if and only
  *      if it was present throughout; beside one of the same key it finds the state before or after.
  *   M3 Shared value bytes are read and written with relaxed atomics by the map code (copies may tear between words,
- *      never inside an aligned 8-byte word).
+ *      never inside an aligned 8-byte word, but for the one that holds a bpf_spin_lock: it is two halves).
  *   M4 len() never exceeds max_entries; hash maps hold exactly max_entries before E2BIG.
  *   M5 Binding maps are never changed by programs; user writes go through pf_map_bind.
  *
@@ -24,34 +24,8 @@
 #define PF_MAP_H
 
 #include "../rcu/ref.h"
-#include "../tables/tables.h"
 #include "binding.h"
-
-/* Flags of bpf(2). */
-#define PF_MAP_ANY 0u
-#define PF_MAP_NOEXIST 1u
-#define PF_MAP_EXIST 2u
-#define PF_MAP_F_NO_PREALLOC (1u << 0)
-#define PF_MAP_F_NO_COMMON_LRU (1u << 1)
-#define PF_MAP_F_NUMA_NODE (1u << 2)
-#define PF_MAP_F_RDONLY (1u << 3)
-#define PF_MAP_F_WRONLY (1u << 4)
-#define PF_MAP_F_ZERO_SEED (1u << 6)
-#define PF_MAP_F_RDONLY_PROG (1u << 7)
-#define PF_MAP_F_WRONLY_PROG (1u << 8)
-#define PF_MAP_F_MMAPABLE (1u << 10)
-#define PF_MAP_F_INNER_MAP (1u << 12)
-
-/* Most bytes of one map's arena: address space that is committed only as elements are used. */
-#define PF_MAP_ARENA_MAX (UINT64_C(1) << 36)
-
-struct pf_map_def {
-	enum pf_map_type type;
-	uint32_t key_size;
-	uint32_t value_size;
-	uint32_t max_entries;
-	uint32_t flags;
-};
+#include "def.h"
 
 struct pf_map;
 
@@ -69,8 +43,9 @@ struct pf_map_ops {
 	/* cpu may be PF_MAP_ALL_CPUS. */
 	enum pf_err (*update)(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu);
 	enum pf_err (*remove)(struct pf_map *map, const void *key);
-	/* Copies the value (all CPUs') of this key, never of another that reused the element. PF_ENOENT when absent. */
-	enum pf_err (*read)(struct pf_map *map, const void *key, void *value);
+	/* Copies the value (all CPUs') of this key, never of another that reused the element. PF_ENOENT when absent.
+	 * flags: 0 or PF_MAP_F_LOCK. */
+	enum pf_err (*read)(struct pf_map *map, const void *key, void *value, uint64_t flags);
 	/* Key after *key in iteration order (first when key is NULL or absent); PF_ENOENT at the end. */
 	enum pf_err (*next_key)(struct pf_map *map, const void *key, void *next);
 	uint64_t (*count)(struct pf_map *map);
@@ -96,13 +71,21 @@ struct pf_map {
 	uint32_t value_step; /* value_size rounded up to 8 */
 	uint32_t cpu_step;   /* value_step of a per-CPU map, else 0: a cpu's value is at cpu * cpu_step */
 	void *impl;
-	struct pf_map_def inner;      /* map of maps: the definition inner maps must have */
+	struct pf_map_lock lock;      /* of its values */
+	struct pf_map_def inner;      /* map of maps: the definition inner maps must have, and their values' lock */
+	struct pf_map_lock inner_lock;
 	struct pf_binding_box box;    /* BINDING family: current contents and subscribers */
 };
 
 /* A new map with one reference. inner: for maps of maps, else NULL. cpus >= 1. EINVAL, E2BIG, ENOMEM, EOPNOTSUPP. */
 PF_API enum pf_err pf_map_create(const struct pf_map_def *def, const struct pf_map_def *inner, uint32_t cpus,
 				 const char *name, uint64_t id, struct pf_map **map, struct pf_diag *diag);
+
+/* Says where the values (of a map of maps: of the inner maps) have a bpf_spin_lock; by the creator, before anyone else
+ * sees the map. As in Linux for hash and array alone (EOPNOTSUPP), aligned and inside the value (EINVAL), and not where
+ * BPF_F_RDONLY_PROG or BPF_F_WRONLY_PROG is set (EACCES). */
+PF_API enum pf_err pf_map_set_lock(struct pf_map *map, uint32_t offset, struct pf_diag *diag);
+PF_API enum pf_err pf_map_set_inner_lock(struct pf_map *map, uint32_t offset, struct pf_diag *diag);
 
 static inline void pf_map_get(struct pf_map *map) { pf_ref_get(&map->ref); }
 static inline void pf_map_put(struct pf_map *map) { pf_ref_put(&map->ref); }
@@ -125,10 +108,10 @@ static inline int pf_map_prog_readable(const struct pf_map *map) { return !(map-
 
 /* User side, as bpf(2): per-CPU values are cpus * value_step bytes in one buffer. Frozen maps and BPF_F_RDONLY give
  * PF_EPERM on writing, BPF_F_WRONLY on reading. BINDING maps: next_key, count and delete work here; lookup and update
- * are PF_EOPNOTSUPP, since objects have no bytes (pf_map_bind, pf_map_bound). count is the number of keys that a
- * lookup finds: all of an array, the occupied slots of a PORT or BINDING array. */
+ * are PF_EOPNOTSUPP, since objects have no bytes (pf_map_bind, pf_map_bound). A lookup's flags are 0 or PF_MAP_F_LOCK.
+ * count is the number of keys that a lookup finds: all of an array, the occupied slots of a PORT or BINDING array. */
 PF_API size_t pf_map_user_value_size(const struct pf_map *map);
-PF_API enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value);
+PF_API enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value, uint64_t flags);
 PF_API enum pf_err pf_map_user_update(struct pf_map *map, const void *key, const void *value, uint64_t flags);
 PF_API enum pf_err pf_map_user_delete(struct pf_map *map, const void *key);
 PF_API enum pf_err pf_map_user_next_key(struct pf_map *map, const void *key, void *next);

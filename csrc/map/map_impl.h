@@ -2,7 +2,7 @@
  *
  * Terms
  *   word     8 aligned bytes of shared memory; the unit of the copies of M3
- *   vlock    a spin lock and a version in one 32-bit word: bit 0 locked, the rest counts structural removals
+ *   vlock    a lock and a version in one 32-bit word: bit 0 locked, the rest counts structural removals
  *
  * Invariants
  *   V1 A reader takes the version (acquire), follows links and reads keys (acquire loads), then takes it again; equal
@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "map.h"
+#include "spin.h"
 
 extern const struct pf_map_ops pf_array_ops;
 extern const struct pf_map_ops pf_port_ops;
@@ -26,8 +27,9 @@ extern const struct pf_map_ops pf_lpm_ops;
 extern const struct pf_map_ops pf_binding_ops;
 const struct pf_map_ops *pf_hash_ops_of(const struct pf_map_def *def); /* specialised by key size */
 
-/* Does a map fit an inner map definition (Linux: type, sizes, flags; plain arrays also max_entries)? Fills in diag. */
-enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map_def *inner, struct pf_diag *diag);
+/* Does a map fit the inner map definition of outer (Linux: type, sizes, flags, lock; plain arrays also max_entries)? Fills
+ * in diag. */
+enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map *outer, struct pf_diag *diag);
 /* Is this reference a map's? */
 int pf_map_is(const struct pf_ref *ref);
 
@@ -102,10 +104,34 @@ static inline void pf_words_zero(uint8_t *dst, uint64_t size)
 		__atomic_store_n(to + i, 0, __ATOMIC_RELAXED);
 }
 
-/* Values of a new or changed element: one CPU's, or all of them from a user's buffer. */
-static inline void pf_values_store(const struct pf_map *map, uint8_t *values, const void *src, uint32_t cpu)
+/* A value around its lock (spin.h, S1): the word that holds it is written in halves. */
+static inline void pf_value_store_around(const struct pf_map *map, uint8_t *value, const uint8_t *src)
 {
-	if (cpu == PF_MAP_ALL_CPUS) {
+	const uint32_t size = map->def.value_size, lock = map->lock.offset, word = lock & ~7u;
+	const uint32_t half = lock ^ 4; /* the other half of the word */
+	uint8_t bytes[4] = {0};
+	pf_half other;
+
+	pf_words_store(value, src, word);
+	for (uint32_t i = 0; i < 4 && half + i < size; i++)
+		bytes[i] = __atomic_load_n(src + half + i, __ATOMIC_RELAXED);
+	memcpy(&other, bytes, 4);
+	__atomic_store_n((pf_half *)(void *)(value + half), other, __ATOMIC_RELAXED);
+	if (size > word + 8)
+		pf_words_store(value + word + 8, src + word + 8, size - word - 8);
+}
+
+/* Values of a new or changed element: one CPU's, or all of them from a user's buffer. */
+static inline void pf_values_store(const struct pf_map *map, uint8_t *values, const void *src, uint32_t cpu,
+				   uint64_t flags)
+{
+	if (map->lock.present) {
+		if (flags & PF_MAP_F_LOCK)
+			pf_spin_acquire(values + map->lock.offset);
+		pf_value_store_around(map, values, src);
+		if (flags & PF_MAP_F_LOCK)
+			pf_spin_release(values + map->lock.offset);
+	} else if (cpu == PF_MAP_ALL_CPUS) {
 		for (uint32_t i = 0; i < map->cpus; i++)
 			pf_words_store(values + (uint64_t)i * map->value_step,
 				       (const uint8_t *)src + (uint64_t)i * map->value_step,
@@ -115,11 +141,23 @@ static inline void pf_values_store(const struct pf_map *map, uint8_t *values, co
 	}
 }
 
-static inline void pf_values_load(const struct pf_map *map, void *dst, const uint8_t *values)
+static inline void pf_values_load(const struct pf_map *map, void *dst, uint8_t *values, uint64_t flags)
 {
+	if (flags & PF_MAP_F_LOCK)
+		pf_spin_acquire(values + map->lock.offset);
 	for (uint32_t i = 0; i < map->cpus; i++)
 		pf_words_load((uint8_t *)dst + (uint64_t)i * map->value_step, values + (uint64_t)i * map->value_step,
 			      map->percpu ? map->value_step : map->def.value_size);
+	if (flags & PF_MAP_F_LOCK)
+		pf_spin_release(values + map->lock.offset);
+	if (map->lock.present)
+		memset((uint8_t *)dst + map->lock.offset, 0, PF_SPIN_BYTES);
+}
+
+/* May these flags of an update ask for the lock? */
+static inline int pf_lock_flag_fits(const struct pf_map *map, uint64_t flags)
+{
+	return !(flags & PF_MAP_F_LOCK) || map->lock.present;
 }
 
 static inline uint32_t pf_index_of(const void *key)

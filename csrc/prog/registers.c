@@ -1,4 +1,4 @@
-/* registers.c - refuses a read of a register that no path to it has written.
+/* registers.c - what instructions read and write; refuses a read of a register that no path to it has written.
  *
  * A checked run cannot tell such a read from a good one: registers hold something. Forward dataflow over the set of
  * registers that may have been written (a union at joins, so only what is wrong on every path is refused; the verifier
@@ -42,7 +42,12 @@ static uint32_t helper_arguments(uint32_t number)
 	return reads;
 }
 
-static uint32_t reads_of(enum pf_op op, struct pf_insn insn)
+static int is_cmpxchg(enum pf_op op)
+{
+	return op == PF_OP_ATOMIC64_CMPXCHG || op == PF_OP_ATOMIC32_CMPXCHG;
+}
+
+uint32_t pf_prog_reads(enum pf_op op, struct pf_insn insn)
 {
 	const uint32_t dst = REG(insn.dst), src = REG(insn.src);
 	const int move = (insn.code & 0xf0) == 0xb0;
@@ -64,21 +69,22 @@ static uint32_t reads_of(enum pf_op op, struct pf_insn insn)
 	case PF_FORM_JMP_REG:
 		return dst | src;
 	case PF_FORM_ATOMIC:
-		return dst | src | (op == PF_OP_ATOMIC64_CMPXCHG || op == PF_OP_ATOMIC32_CMPXCHG ? REG(0) : 0);
+		return dst | src | (is_cmpxchg(op) ? REG(0) : 0);
 	case PF_FORM_CALL:
 		return op == PF_OP_CALL_HELPER ? helper_arguments((uint32_t)insn.imm) : 0;
+	case PF_FORM_EXIT:
+		return REG(0);
 	case PF_FORM_LDDW:
 	case PF_FORM_JA:
 	case PF_FORM_JA32:
 	case PF_FORM_CALL_KFUNC:
-	case PF_FORM_EXIT: /* a subprogram may return nothing */
 	case PF_FORMS:
 		break;
 	}
 	return 0;
 }
 
-static uint32_t after(enum pf_op op, struct pf_insn insn, uint32_t written)
+uint32_t pf_prog_writes(enum pf_op op, struct pf_insn insn)
 {
 	switch (pf_isa_info(op)->form) {
 	case PF_FORM_ALU_IMM:
@@ -88,14 +94,14 @@ static uint32_t after(enum pf_op op, struct pf_insn insn, uint32_t written)
 	case PF_FORM_LDDW:
 	case PF_FORM_LDX:
 	case PF_FORM_LOAD_ACQ:
-		return written | REG(insn.dst);
+		return REG(insn.dst);
 	case PF_FORM_ATOMIC:
-		if (op == PF_OP_ATOMIC64_CMPXCHG || op == PF_OP_ATOMIC32_CMPXCHG)
-			return written | REG(0);
-		return insn.imm & 1 ? written | REG(insn.src) : written;
+		if (is_cmpxchg(op))
+			return REG(0);
+		return insn.imm & 1 ? REG(insn.src) : 0;
 	case PF_FORM_CALL:
 	case PF_FORM_CALL_KFUNC:
-		return (written & ~ARGUMENTS) | REG(0);
+		return REG(0) | ARGUMENTS;
 	case PF_FORM_ST:
 	case PF_FORM_STX:
 	case PF_FORM_STORE_REL:
@@ -107,7 +113,16 @@ static uint32_t after(enum pf_op op, struct pf_insn insn, uint32_t written)
 	case PF_FORMS:
 		break;
 	}
-	return written;
+	return 0;
+}
+
+/* What may hold something of use after the instruction. A call leaves nothing in the registers of its arguments. */
+static uint32_t after(enum pf_op op, struct pf_insn insn, uint32_t written)
+{
+	const enum pf_form form = pf_isa_info(op)->form;
+	if (form == PF_FORM_CALL || form == PF_FORM_CALL_KFUNC)
+		return (written & ~ARGUMENTS) | REG(0);
+	return written | pf_prog_writes(op, insn);
 }
 
 /* The slots that control may go to from `at`, and the functions it may enter. */
@@ -131,8 +146,9 @@ static void go_on(struct flow *f, uint32_t at, enum pf_op op, uint32_t written)
 static enum pf_err judge(const struct flow *f, uint32_t at, struct pf_diag *diag)
 {
 	const struct pf_insn insn = f->prog->insns[at];
-	const uint32_t missing = reads_of(pf_isa_op(insn), insn) & ~(uint32_t)f->before[at];
-	if (!missing)
+	const enum pf_op op = pf_isa_op(insn);
+	const uint32_t missing = pf_prog_reads(op, insn) & ~(uint32_t)f->before[at];
+	if (!missing || op == PF_OP_EXIT) /* a subprogram may return nothing */
 		return PF_OK;
 	return pf_diag_set(diag, PF_EINVAL, PF_DIAG_PROG_UNWRITTEN, at, 0, (uint32_t)__builtin_ctz(missing), 0, NULL);
 }

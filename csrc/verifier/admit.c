@@ -21,6 +21,8 @@ enum pf_err pf_verify_program(struct pf_prog *prog, const struct pf_verify_input
 		maps[i].number = prog->maps[i].number;
 		maps[i].def = map->def;
 		maps[i].inner = map->inner;
+		maps[i].lock = map->lock;
+		maps[i].inner_lock = map->inner_lock;
 		maps[i].contents = fixed_contents(map);
 	}
 	input.type = prog->type;

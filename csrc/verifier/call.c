@@ -193,6 +193,8 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_sized(v, c, a, true);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
+	case PF_ARG_SPIN_LOCK:
+		return pf_lock_check_call(v, c->info->number);
 	case PF_ARG_CALLBACK_CTX:
 		if (pf_v_is_null(r))
 			pf_prec_mark(v, r->node);
@@ -340,13 +342,15 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 	enum pf_err err = check_rules(v, c.info);
 
 	if (!err)
-		err = pf_lock_is_helper(c.info->number) ? pf_lock_call(v, c.info->number) : check_helper(v, &c);
+		err = check_helper(v, &c);
 	if (!err && c.callback != UINT32_MAX)
 		err = push_callback(v, &c);
 	if (err)
 		return err;
 	const struct pf_vreg map = c.map ? *c.map : (struct pf_vreg){ .kind = PF_V_NONE };
 	write_memory(v, &c);
+	if (c.info->args[0] == PF_ARG_SPIN_LOCK)
+		pf_lock_transfer_call(v, c.info->number);
 	if (c.info->flags & PF_HELPER_MOVES_PACKET)
 		pf_call_forget_packet(v, i);
 	pf_v_frame(v)->rounds = 0;

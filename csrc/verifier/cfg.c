@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "lock.h"
 
 #define STACK_MAX 512
 #define STACK_ALIGN 16 /* Linux with a JIT rounds a frame up to this */
@@ -147,7 +146,7 @@ static enum pf_err call_row(struct pf_verifier *v, uint32_t i)
 
 	if (!info)
 		return pf_cfg_refuse(v, i, PF_DIAG_PROG_HELPER_UNKNOWN, v->insns[i].imm, 0, NULL);
-	if (!info->supported && !pf_lock_is_helper(info->number))
+	if (!info->supported)
 		return pf_cfg_refuse(v, i, PF_DIAG_PROG_HELPER, v->insns[i].imm, 0, info->name);
 	for (int a = 0; a < 5; a++)
 		if (info->args[a] == PF_ARG_FUNC)

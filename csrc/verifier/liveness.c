@@ -1,10 +1,9 @@
 /* liveness.c - backward dataflow; a forward pass first finds which registers point into the stack, and where. */
 #include "liveness.h"
 
-#include "lock.h"
+#include "../prog/registers.h"
 
 #define ARGS 0x3eu
-#define CALLER_SAVED 0x3fu
 #define ALL_SLOTS UINT64_MAX
 #define SWEEPS 48 /* a program that needs more (loops nested that deep) gets everything live */
 
@@ -43,89 +42,14 @@ static int32_t merge(int32_t a, int32_t b)
 
 uint32_t pf_live_defs(const struct pf_verifier *v, uint32_t i)
 {
-	const struct pf_insn *insn = &v->insns[i];
-
-	switch ((enum pf_form)v->at[i].form) {
-	case PF_FORM_ALU_IMM:
-	case PF_FORM_ALU_REG:
-	case PF_FORM_UNARY:
-	case PF_FORM_SWAP:
-	case PF_FORM_LDDW:
-	case PF_FORM_LDX:
-	case PF_FORM_LOAD_ACQ:
-		return 1u << insn->dst;
-	case PF_FORM_ATOMIC:
-		if (v->at[i].op == PF_OP_ATOMIC64_CMPXCHG || v->at[i].op == PF_OP_ATOMIC32_CMPXCHG)
-			return 1;
-		return insn->imm & 1 ? 1u << insn->src : 0;
-	case PF_FORM_CALL:
-	case PF_FORM_CALL_KFUNC:
-		return CALLER_SAVED;
-	case PF_FORM_ST:
-	case PF_FORM_STX:
-	case PF_FORM_STORE_REL:
-	case PF_FORM_JA:
-	case PF_FORM_JA32:
-	case PF_FORM_JMP_IMM:
-	case PF_FORM_JMP_REG:
-	case PF_FORM_EXIT:
-	case PF_FORMS:
-		break;
-	}
-	return 0;
-}
-
-static uint32_t helper_uses(uint32_t number)
-{
-	const struct pf_helper_info *info = pf_helper_info(number);
-	uint32_t uses = pf_lock_is_helper(number) ? 2 : 0;
-
-	for (uint32_t a = 0; info && a < 5; a++)
-		if (info->args[a] != PF_ARG_NONE)
-			uses |= 2u << a;
-	return uses;
+	return pf_prog_writes((enum pf_op)v->at[i].op, v->insns[i]);
 }
 
 uint32_t pf_live_uses(const struct pf_verifier *v, uint32_t i)
 {
-	const struct pf_insn *insn = &v->insns[i];
-	const uint32_t dst = 1u << insn->dst, src = 1u << insn->src;
-
-	switch ((enum pf_form)v->at[i].form) {
-	case PF_FORM_ALU_IMM:
-		return (insn->code & 0xf0) == 0xb0 ? 0 : dst;
-	case PF_FORM_ALU_REG:
-		return (insn->code & 0xf0) == 0xb0 ? src : dst | src;
-	case PF_FORM_UNARY:
-	case PF_FORM_SWAP:
-	case PF_FORM_ST:
-	case PF_FORM_JMP_IMM:
-		return dst;
-	case PF_FORM_LDX:
-	case PF_FORM_LOAD_ACQ:
-		return src;
-	case PF_FORM_STX:
-	case PF_FORM_STORE_REL:
-	case PF_FORM_JMP_REG:
-		return dst | src;
-	case PF_FORM_ATOMIC:
-		if (v->at[i].op == PF_OP_ATOMIC64_CMPXCHG || v->at[i].op == PF_OP_ATOMIC32_CMPXCHG)
-			return dst | src | 1;
-		return dst | src;
-	case PF_FORM_CALL:
-		if (v->at[i].op == PF_OP_CALL_LOCAL)
-			return v->at[v->subs[v->at[i].target].start].live & ARGS;
-		return helper_uses((uint32_t)insn->imm);
-	case PF_FORM_EXIT:
-		return 1;
-	case PF_FORM_LDDW:
-	case PF_FORM_JA:
-	case PF_FORM_JA32:
-	case PF_FORM_CALL_KFUNC:
-	case PF_FORMS:
-		break;
-	}
-	return 0;
+	if (v->at[i].op == PF_OP_CALL_LOCAL)
+		return v->at[v->subs[v->at[i].target].start].live & ARGS;
+	return pf_prog_reads((enum pf_op)v->at[i].op, v->insns[i]);
 }
 
 /* ---- forward: where registers point ---- */
@@ -284,6 +208,7 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_SIZE:
 		case PF_ARG_SIZE_OR_ZERO:
 		case PF_ARG_FUNC:
+		case PF_ARG_SPIN_LOCK:
 			break;
 		}
 	}

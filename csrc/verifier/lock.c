@@ -1,28 +1,28 @@
 /* lock.c - bpf_spin_lock regions. */
 #include "lock.h"
 
-#define LOCK_BYTES 4
+#include "../map/spin.h"
 
-const struct pf_verify_lock *pf_lock_of(const struct pf_verifier *v, const struct pf_vreg *r)
+const struct pf_map_lock *pf_lock_of(const struct pf_verifier *v, const struct pf_vreg *r)
 {
 	if (r->kind != PF_V_VALUE)
 		return NULL;
 	const struct pf_verify_map *map = &v->in->maps[r->map];
-	const struct pf_verify_lock *lock = r->inner ? &map->inner_lock : &map->lock;
+	const struct pf_map_lock *lock = r->inner ? &map->inner_lock : &map->lock;
 	return lock->present ? lock : NULL;
 }
 
 enum pf_err pf_lock_check_access(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a)
 {
-	const struct pf_verify_lock *lock = pf_lock_of(v, r);
+	const struct pf_map_lock *lock = pf_lock_of(v, r);
 
 	if (!lock)
 		return PF_OK;
 	const int64_t off = (int64_t)r->off + a->off, start = lock->offset;
-	if (off + (int64_t)r->s.umax + a->size <= start || off + r->s.smin >= start + LOCK_BYTES)
+	if (off + (int64_t)r->s.umax + a->size <= start || off + r->s.smin >= start + PF_SPIN_BYTES)
 		return PF_OK;
 	pf_v_help(v, "bytes %lld to %lld of this value are its bpf_spin_lock: only bpf_spin_lock() and bpf_spin_unlock() touch "
-		  "them", (long long)start, (long long)start + LOCK_BYTES - 1);
+		  "them", (long long)start, (long long)start + PF_SPIN_BYTES - 1);
 	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_LOCK_ACCESS, off + r->s.smin, start, NULL);
 }
 
@@ -35,7 +35,7 @@ enum pf_err pf_lock_check_free(struct pf_verifier *v, enum pf_diag_code code, co
 
 static enum pf_err check_argument(struct pf_verifier *v, const struct pf_vreg *r, const char *helper)
 {
-	const struct pf_verify_lock *lock = pf_lock_of(v, r);
+	const struct pf_map_lock *lock = pf_lock_of(v, r);
 
 	if (r->null) {
 		pf_v_help(v, "check r1 against NULL before using its lock");
@@ -53,24 +53,28 @@ static enum pf_err check_argument(struct pf_verifier *v, const struct pf_vreg *r
 	return PF_OK;
 }
 
-enum pf_err pf_lock_call(struct pf_verifier *v, uint32_t helper)
+enum pf_err pf_lock_check_call(struct pf_verifier *v, uint32_t helper)
 {
 	const struct pf_vreg *r = pf_v_reg(v, 1);
 	const bool take = helper == PF_HELPER_ID_spin_lock;
-	struct pf_vlock *held = &v->cur.lock;
-	enum pf_err err = r->kind == PF_V_NONE ?
-		pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_UNINIT, 1, 0, NULL) : check_argument(v, r, take ? "spin_lock" : "spin_unlock");
+	const struct pf_vlock *held = &v->cur.lock;
+	enum pf_err err = check_argument(v, r, take ? "spin_lock" : "spin_unlock");
 
-	if (err)
+	if (err || take) /* that none is held yet is a rule of every call */
 		return err;
-	if (take) {
-		*held = (struct pf_vlock){ .id = r->id, .taken_at = v->cur.at, .map = r->map, .inner = r->inner, .held = 1 };
-		return PF_OK;
-	}
 	if (!held->held)
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_LOCK_NOT_HELD, 0, 0, NULL);
 	if (held->id != r->id || held->map != r->map || held->inner != r->inner)
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_LOCK_OTHER, held->taken_at, 0, NULL);
-	held->held = 0;
 	return PF_OK;
+}
+
+void pf_lock_transfer_call(struct pf_verifier *v, uint32_t helper)
+{
+	const struct pf_vreg *r = pf_v_reg(v, 1);
+
+	if (helper == PF_HELPER_ID_spin_lock)
+		v->cur.lock = (struct pf_vlock){ .id = r->id, .taken_at = v->cur.at, .map = r->map, .inner = r->inner, .held = 1 };
+	else
+		v->cur.lock.held = 0;
 }

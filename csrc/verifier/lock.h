@@ -1,7 +1,7 @@
 /* lock.h - bpf_spin_lock regions.
  *
  * Terms
- *   lock    4 bytes of a map value, at an offset that the map's type information names (struct pf_verify_lock)
+ *   lock    4 bytes of a map value, at an offset that the map's type information names (struct pf_map_lock)
  *   region  the instructions between bpf_spin_lock and bpf_spin_unlock of one value
  *
  * Invariants
@@ -16,17 +16,13 @@
 #include "memory.h"
 
 /* Of the value that *r points into; NULL if it has none. */
-const struct pf_verify_lock *pf_lock_of(const struct pf_verifier *v, const struct pf_vreg *r);
-static inline bool pf_lock_is_helper(uint32_t number)
-{
-	return number == PF_HELPER_ID_spin_lock || number == PF_HELPER_ID_spin_unlock;
-}
-
+const struct pf_map_lock *pf_lock_of(const struct pf_verifier *v, const struct pf_vreg *r);
 /* check: an access to a map value, bounds proved already. */
 enum pf_err pf_lock_check_access(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a);
 /* check: nothing is held where something called `what` comes. */
 enum pf_err pf_lock_check_free(struct pf_verifier *v, enum pf_diag_code code, const char *what);
-/* check and transfer of the two helpers, but for the registers that every call clobbers. */
-enum pf_err pf_lock_call(struct pf_verifier *v, uint32_t helper);
+/* check: r1 is the lock that the helper takes (gives back). transfer: it is held (free). */
+enum pf_err pf_lock_check_call(struct pf_verifier *v, uint32_t helper);
+void pf_lock_transfer_call(struct pf_verifier *v, uint32_t helper);
 
 #endif

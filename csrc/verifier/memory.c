@@ -125,7 +125,8 @@ static enum pf_err check_ctx(struct pf_verifier *v, const struct pf_vreg *r, con
 	if (a->write)
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_CTX_WRITE, a->off, 0, NULL);
 	for (uint32_t f = 0; f < PF_CTX_FIELDS; f++) {
-		if ((int64_t)ctx_fields[f].offset != a->off || ctx_fields[f].size != a->size || a->sign)
+		if ((int64_t)ctx_fields[f].offset != a->off || ctx_fields[f].size != a->size ||
+		    (a->sign && ctx_fields[f].kind != PF_V_SCALAR))
 			continue;
 		if (f == PF_CTX_egress_ifindex && !(v->in->want & PF_VERIFY_EGRESS))
 			return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_CTX_EGRESS, a->off, 0, NULL);

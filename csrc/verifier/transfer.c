@@ -65,7 +65,8 @@ static void move(struct pf_verifier *v, const struct pf_insn *insn)
 			pf_v_set_scalar(v, dst, &word);
 		return;
 	}
-	const bool same = insn->off ? src->s.umax < UINT64_C(1) << (insn->off - 1) : wide || PF_PLANTED(13, true, src->s.umax <= UINT32_MAX);
+	const bool fits = wide || PF_PLANTED(13, true, src->s.umax <= UINT32_MAX);
+	const bool same = insn->off ? src->s.umax < UINT64_C(1) << (insn->off - 1) : fits;
 	if (same) {
 		if (dst != src)
 			link_scalar(v, src);

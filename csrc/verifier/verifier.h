@@ -28,17 +28,11 @@
 #include "../prog/prog.h"
 #include "scalar.h"
 
-/* A bpf_spin_lock in the values of a map. All zero: there is none. */
-struct pf_verify_lock {
-	uint32_t offset;
-	uint8_t present; /* boolean */
-};
-
 struct pf_verify_map {
 	uint32_t number; /* what ld_imm64 src 1/2 carries; src 5/6 carry the place in the array */
 	struct pf_map_def def;
 	struct pf_map_def inner;  /* maps of maps: definition of the inner maps */
-	struct pf_verify_lock lock, inner_lock;
+	struct pf_map_lock lock, inner_lock; /* of the values of both */
 	const uint8_t *contents;  /* value_size bytes of element 0 that nobody can change any more; NULL otherwise */
 };
 

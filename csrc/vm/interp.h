@@ -6,6 +6,7 @@
 #ifndef PF_VM_INTERP_H
 #define PF_VM_INTERP_H
 
+#include "../map/spin.h"
 #include "fuse.h"
 #include "vm.h"
 
@@ -13,6 +14,9 @@
 enum pf_lowered_op {
 	PF_LOWERED_FIRST = PF_OPS - 1,
 #define PF_CTX_FIELD(name, offset, size, kind, access) PF_LOWERED_CTX_##name,
+#include "../tables/ctx_field.def"
+#undef PF_CTX_FIELD
+#define PF_CTX_FIELD(name, offset, size, kind, access) PF_LOWERED_CTX_SIGNED_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 	PF_LOWERED_TAIL_CALL,
@@ -52,6 +56,8 @@ _Static_assert(sizeof(struct pf_lowered) - offsetof(struct pf_lowered, dst) == s
 
 /* Checked build: a ctx load of 4 bytes at this offset. 0: no field there. */
 int pf_vm_ctx_load(const struct pf_packet *p, uint64_t offset, uint64_t *value);
+/* The same with sign extension, which no address has. */
+int pf_vm_ctx_load_signed(const struct pf_packet *p, uint64_t offset, uint64_t *value);
 
 /* The program that a tail call goes to, and its code for the engine; NULL when it is not made (V4). Counts it. */
 const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_t index, enum pf_engine engine);
@@ -74,6 +80,14 @@ static inline void pf_vm_clear(struct pf_exec *x, const struct pf_prog *prog)
 	x->floor = 0;
 	x->visiting = NULL;
 	x->fault.diag.err = PF_OK;
+}
+
+/* After a run, which may have faulted: a lock that it still holds is given back (exec.h, E9). */
+static inline void pf_vm_end(struct pf_exec *x)
+{
+	if (PF_UNLIKELY(x->lock))
+		pf_spin_release(x->lock);
+	x->lock = NULL;
 }
 
 /* Starts the feed's next packet. */

@@ -74,6 +74,9 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 	} while (0)
 #define CTX_LOADED(at, to)                                                                                             \
 	(PF_UNLIKELY((at)-w.start >= w.limits[4]) && (at)-ctx < ctx_len && pf_vm_ctx_load(&x->packet, (at)-ctx, &(to)))
+#define CTX_LOADED_SIGNED(at, to)                                                                                      \
+	(PF_UNLIKELY((at)-w.start >= w.limits[4]) && (at)-ctx < ctx_len &&                                             \
+	 pf_vm_ctx_load_signed(&x->packet, (at)-ctx, &(to)))
 #define ALIGNED(at, n)                                                                                                 \
 	do {                                                                                                           \
 		if (PF_UNLIKELY((at) % (n))) {                                                                         \
@@ -101,6 +104,11 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 			goto exhausted;                                                                                \
 		SET_PACKET();                                                                                          \
 	} while (0)
+#define UNLOCKED()                                                                                                     \
+	do {                                                                                                           \
+		if (PF_UNLIKELY(x->lock))                                                                              \
+			goto lock_left;                                                                                \
+	} while (0)
 #define NEW_PROGRAM()                                                                                                  \
 	do {                                                                                                           \
 		first = 0;                                                                                             \
@@ -113,11 +121,13 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 #define READABLE(at, n) ((void)0)
 #define WRITABLE(at, n) ((void)0)
 #define CTX_LOADED(at, to) 0
+#define CTX_LOADED_SIGNED(at, to) 0
 #define ALIGNED(at, n) ((void)0)
 #define CHARGE(n) ((void)0)
 #define LEAVE(at) ((void)0)
 #define CHECK_HELPER(number) ((void)0)
 #define AFTER_HELPER() ((void)0)
+#define UNLOCKED() ((void)0)
 #define NEW_PROGRAM() ((void)0)
 #endif
 
@@ -138,6 +148,9 @@ enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry
 #include "../tables/insn.def"
 #undef PF_INSN
 #define PF_CTX_FIELD(name, offset, size, kind, access) &&op_CTX_##name,
+#include "../tables/ctx_field.def"
+#undef PF_CTX_FIELD
+#define PF_CTX_FIELD(name, offset, size, kind, access) &&op_CTX_SIGNED_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 		&&op_TAIL_CALL,
@@ -203,6 +216,8 @@ too_deep:
 	return pf_exec_fault(x, PF_DIAG_VM_DEPTH, (uint32_t)(pc - code->insns), 0, PF_STACK_FRAMES, NULL);
 exhausted:
 	return pf_exec_fault(x, PF_DIAG_VM_BUDGET, (uint32_t)(pc - code->insns), x->budget, 0, NULL);
+lock_left:
+	return pf_exec_fault(x, PF_DIAG_VM_LOCK_LEFT, (uint32_t)(pc - code->insns), 0, 0, NULL);
 bad_load:
 	return pf_exec_fault_access(x, PF_DIAG_VM_LOAD, (uint32_t)(pc - code->insns), fault_at, fault_size);
 bad_store:

@@ -19,6 +19,7 @@ op_CALL_LOCAL: {
 
 op_EXIT: {
 	if (PF_LIKELY(x->depth == base)) {
+		UNLOCKED();
 		if (feed) {
 			feed->retvals[feed->done] = (uint32_t)r[0];
 			if (PF_LIKELY(++feed->done < feed->n))

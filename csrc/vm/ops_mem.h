@@ -9,7 +9,7 @@
 		READABLE(at, bits / 8);                                                                                \
 		DST = (uint64_t)(type)pf_load##bits(at);                                                               \
 	} while (0)
-/* The one load that may be of ctx. */
+/* The load that may be of ctx; with sign extension there is another. */
 #define LOAD_STEP_W                                                                                                    \
 	do {                                                                                                           \
 		const uint64_t at = SRC + (uint64_t)(int64_t)pc->off;                                                  \
@@ -52,7 +52,6 @@ LOAD(LDX_H, 16, uint16_t)
 LOAD(LDX_DW, 64, uint64_t)
 LOAD(LDSX_B, 8, int8_t)
 LOAD(LDSX_H, 16, int16_t)
-LOAD(LDSX_W, 32, int32_t)
 STORE(B, 8)
 STORE(H, 16)
 STORE(W, 32)
@@ -61,6 +60,15 @@ STORE(DW, 64)
 op_LDX_W:
 	LOAD_STEP_W;
 	NEXT;
+
+op_LDSX_W: {
+	const uint64_t at = SRC + (uint64_t)(int64_t)pc->off;
+	if (CTX_LOADED_SIGNED(at, DST))
+		NEXT;
+	READABLE(at, 4);
+	DST = (uint64_t)(int32_t)pf_load32(at);
+	NEXT;
+}
 
 #define ATOMIC(name, fn, bits)                                                                                         \
 	op_ATOMIC##bits##_##name : {                                                                                   \
@@ -103,6 +111,10 @@ ATOMICS(32)
 #define PF_CTX_FIELD(name, offset, size, kind, access)                                                                 \
 	op_CTX_##name : {                                                                                              \
 		DST = PF_CTX_VALUE_##kind((const struct pf_packet *)(uintptr_t)SRC, name);                             \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	op_CTX_SIGNED_##name : {                                                                                       \
+		DST = (uint64_t)(int32_t)PF_CTX_VALUE_##kind((const struct pf_packet *)(uintptr_t)SRC, name);          \
 		NEXT;                                                                                                  \
 	}
 #include "../tables/ctx_field.def"

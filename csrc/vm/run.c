@@ -69,7 +69,8 @@ enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_eng
 	}
 	pf_vm_clear(x, prog);
 	pf_vm_begin_run(x);
-	enum pf_err err = choose(x, engine)(x, code, 0, args, r0, NULL);
+	const enum pf_err err = choose(x, engine)(x, code, 0, args, r0, NULL);
+	pf_vm_end(x);
 	x->executed = x->budget - (uint64_t)x->left;
 	return err;
 }
@@ -86,7 +87,9 @@ enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enu
 	if (feed->done == feed->n)
 		return PF_OK;
 	pf_vm_clear(x, prog);
-	return choose(x, engine)(x, code, 0, NULL, &r0, feed);
+	const enum pf_err err = choose(x, engine)(x, code, 0, NULL, &r0, feed);
+	pf_vm_end(x);
+	return err;
 }
 
 enum pf_err pf_vm_execute(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint8_t *memory,

@@ -32,6 +32,30 @@ int pf_vm_ctx_load(const struct pf_packet *p, uint64_t offset, uint64_t *value)
 	return 0;
 }
 
+/* Is the field a number, no address? */
+static int is_number(enum pf_ctx_field field)
+{
+	enum kind { PACKET, PACKET_END, PACKET_META, SCALAR };
+	switch (field) {
+#define PF_CTX_FIELD(name, offset, size, kind, access)                                                                 \
+	case PF_CTX_##name:                                                                                            \
+		return kind == SCALAR;
+#include "../tables/ctx_field.def"
+#undef PF_CTX_FIELD
+	case PF_CTX_FIELDS:
+		break;
+	}
+	return 0;
+}
+
+int pf_vm_ctx_load_signed(const struct pf_packet *p, uint64_t offset, uint64_t *value)
+{
+	if (!is_number(ctx_field(offset)) || !pf_vm_ctx_load(p, offset, value))
+		return 0;
+	*value = (uint64_t)(int32_t)*value;
+	return 1;
+}
+
 /* How far below r10 this instruction reaches; PF_STACK_FRAME when r10 goes into another register or into memory (then
  * nothing is known of where it ends up). */
 static uint32_t stack_reach(struct pf_insn insn, enum pf_form form)
@@ -90,9 +114,10 @@ static enum pf_err lowered_op(const struct pf_prog *prog, uint32_t at, enum pf_i
 		*out = PF_LOWERED_TAIL_CALL;
 	} else if (type == PF_INSN_CTX_LOAD) {
 		const enum pf_ctx_field field = ctx_field((uint64_t)(int64_t)insn.off);
-		if (op != PF_OP_LDX_W || field == PF_CTX_FIELDS)
+		const int is_signed = op == PF_OP_LDSX_W;
+		if (is_signed ? !is_number(field) : op != PF_OP_LDX_W || field == PF_CTX_FIELDS)
 			return pf_diag_set(diag, PF_EINVAL, PF_DIAG_VM_CTX, at, 0, (uint64_t)(int64_t)insn.off, 4, "ctx");
-		*out = PF_LOWERED_FIRST + 1 + (uint32_t)field;
+		*out = PF_LOWERED_FIRST + 1 + (uint32_t)field + (is_signed ? PF_CTX_FIELDS : 0);
 	}
 	return PF_OK;
 }

@@ -20,8 +20,12 @@ cdef extern from "map/map.h" nogil:
         uint32_t value_size
         uint32_t max_entries
         uint32_t flags
+    struct pf_map_lock:
+        uint32_t offset
+        uint8_t present
     struct pf_map:
         pf_map_def def_ "def"
+        pf_map_lock lock
         char *name
         uint64_t id
         uint32_t cpus
@@ -33,7 +37,9 @@ cdef extern from "map/map.h" nogil:
     void pf_map_get(pf_map *map)
     void pf_map_put(pf_map *map)
     size_t pf_map_user_value_size(const pf_map *map)
-    pf_err pf_map_user_lookup(pf_map *map, const void *key, void *value)
+    pf_err pf_map_set_lock(pf_map *map, uint32_t offset, pf_diag *diag)
+    pf_err pf_map_set_inner_lock(pf_map *map, uint32_t offset, pf_diag *diag)
+    pf_err pf_map_user_lookup(pf_map *map, const void *key, void *value, uint64_t flags)
     pf_err pf_map_user_update(pf_map *map, const void *key, const void *value, uint64_t flags)
     pf_err pf_map_user_delete(pf_map *map, const void *key)
     pf_err pf_map_user_next_key(pf_map *map, const void *key, void *next_key)

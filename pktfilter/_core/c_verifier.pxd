@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t, int32_t
 
 from pktfilter._core.c_isa cimport pf_insn
-from pktfilter._core.c_map cimport pf_map_def
+from pktfilter._core.c_map cimport pf_map_def, pf_map_lock
 from pktfilter._core.c_prog cimport pf_prog
 from pktfilter._core.c_tables cimport pf_diag, pf_err, pf_prog_type
 
@@ -28,6 +28,8 @@ cdef extern from "verifier/admit.h" nogil:
         uint32_t number
         pf_map_def def_ "def"
         pf_map_def inner
+        pf_map_lock lock
+        pf_map_lock inner_lock
         const uint8_t *contents
     enum pf_verify_arg_kind:
         PF_VERIFY_ARG_SCALAR

@@ -4,8 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
-    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_freeze, pf_map_put, pf_map_type,
-    pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
+    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_freeze, pf_map_put,
+    pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog
 from pktfilter._core.c_tables cimport pf_diag, pf_err
@@ -48,7 +48,8 @@ cdef class MapRef:
         return self
 
     @staticmethod
-    def create(definition, inner, uint32_t cpus, str name, uint64_t id):
+    def create(definition, inner, uint32_t cpus, str name, uint64_t id, lock, inner_lock):
+        """lock, inner_lock: byte offset of the bpf_spin_lock in the values, None where there is none."""
         cdef pf_map_def d = _definition(definition)
         cdef pf_map_def i
         cdef pf_map *map = NULL
@@ -64,7 +65,14 @@ cdef class MapRef:
             err = pf_map_create(&d, inner_def, cpus, text, id, &map, &diag)
         if err:
             raise_diag(err, &diag)
-        return MapRef.wrap(map)
+        self = MapRef.wrap(map)
+        if lock is not None:
+            err = pf_map_set_lock(map, lock, &diag)
+        if not err and inner_lock is not None:
+            err = pf_map_set_inner_lock(map, inner_lock, &diag)
+        if err:
+            raise_diag(err, &diag)
+        return self
 
     @property
     def id(self):
@@ -80,6 +88,11 @@ cdef class MapRef:
         return (<int>d.type, d.key_size, d.value_size, d.max_entries, d.flags)
 
     @property
+    def lock(self):
+        """Byte offset of the bpf_spin_lock in the values; None where there is none."""
+        return self.ptr.lock.offset if self.ptr.lock.present else None
+
+    @property
     def user_value_size(self):
         """Bytes of a value as bpf(2) passes it: all CPUs' values, 8-byte stride, for per-CPU maps."""
         return pf_map_user_value_size(self.ptr)
@@ -89,14 +102,14 @@ cdef class MapRef:
         """Bytes of preallocated element memory."""
         return self.ptr.elements * self.ptr.stride
 
-    def lookup(self, const unsigned char[::1] key not None):
+    def lookup(self, const unsigned char[::1] key not None, uint64_t flags):
         """(errno, value)."""
         cdef bytes out = PyBytes_FromStringAndSize(NULL, pf_map_user_value_size(self.ptr))
         cdef char *to = PyBytes_AS_STRING(out)
         cdef const void *k = &key[0] if key.shape[0] else NULL
         cdef pf_err err
         with nogil:
-            err = pf_map_user_lookup(self.ptr, k, to)
+            err = pf_map_user_lookup(self.ptr, k, to, flags)
         return <int>err, (out if not err else None)
 
     def update(self, const unsigned char[::1] key not None, const unsigned char[::1] value not None, uint64_t flags):

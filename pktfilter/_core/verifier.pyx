@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from pktfilter._core.c_isa cimport pf_insn
-from pktfilter._core.c_map cimport pf_map_def, pf_map_type
+from pktfilter._core.c_map cimport pf_map_def, pf_map_lock, pf_map_type
 from pktfilter._core.c_prog cimport PF_PROG_MEMORY, PF_PROG_XDP
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.c_verifier cimport (
@@ -62,10 +62,17 @@ cdef pf_map_def _definition(tuple spec):
     return d
 
 
+cdef pf_map_lock _lock(offset):
+    cdef pf_map_lock lock
+    lock.offset = 0 if offset is None else offset
+    lock.present = offset is not None
+    return lock
+
+
 def verify(const unsigned char[::1] insns not None, str type, list maps, list functions, *, uint32_t cpus, uint32_t want,
            bint gpl_compatible, bint log):
-    """Verifies bytecode. maps: [(number, definition, inner definition or None, contents or None)], in the order that
-    src 5 and 6 count them. Returns the result as a dict."""
+    """Verifies bytecode. maps: [(number, definition, inner definition or None, contents or None, lock, inner lock)], in
+    the order that src 5 and 6 count them; locks as offsets or None. Returns the result as a dict."""
     cdef pf_verify_input request
     cdef pf_verify_result result
     cdef pf_verify_map *table = <pf_verify_map *>calloc(len(maps) + 1, sizeof(pf_verify_map))
@@ -77,7 +84,7 @@ def verify(const unsigned char[::1] insns not None, str type, list maps, list fu
         raise MemoryError
     memset(&request, 0, sizeof(request))
     try:
-        for number, definition, inner, data in maps:
+        for number, definition, inner, data, lock, inner_lock in maps:
             table[i].number = number
             table[i].def_ = _definition(definition)
             if inner is not None:
@@ -85,6 +92,7 @@ def verify(const unsigned char[::1] insns not None, str type, list maps, list fu
             if data is not None:
                 contents = data  # kept alive by the list
                 table[i].contents = <const uint8_t *>(<const char *>contents)
+            table[i].lock, table[i].inner_lock = _lock(lock), _lock(inner_lock)
             i += 1
         request.type = PF_PROG_XDP if type == "xdp" else PF_PROG_MEMORY
         request.insns = <const pf_insn *>&insns[0] if insns.shape[0] else NULL

@@ -114,10 +114,37 @@ class BtfWriter:
             self._known[key] = self._add("", _PTR, 0, self._array(self._char, value))
         return self._known[key]
 
+    def _key(self, spec: MapSpec) -> int:
+        """A type of the key's size; Linux wants an integer for arrays."""
+        return self._int if spec.type == "array" else self._array(self._char, spec.key_size)
+
+    def _locked(self, spec: MapSpec, offset: int) -> int:
+        """The struct of a value of which only the lock is known."""
+        word = _TRIPLE.pack(self._strings.add("val"), self._int, 0)
+        lock = self._add("bpf_spin_lock", _STRUCT, 1, 4, word)
+        rest = spec.value_size - offset - 4
+        parts = [("before", offset, 0), ("after", rest, offset + 4)]
+        members = [
+            (name, self._array(self._char, size), at) for name, size, at in parts if size
+        ] + [("lock", lock, offset)]
+        body = b"".join(
+            _TRIPLE.pack(self._strings.add(name), type_id, at * 8)
+            for name, type_id, at in sorted(members, key=lambda member: member[2])
+        )
+        return self._add("locked", _STRUCT, len(members), spec.value_size, body)
+
     def _definition(self, spec: MapSpec) -> tuple[int, int]:
         """The struct that defines the map, and its number of members with a size."""
         numbers = _numbers(spec)
         members = [(name, self._uint(value)) for name, value in numbers.items()]
+        if spec.lock is not None:
+            types = {"key_size": self._key(spec), "value_size": self._locked(spec, spec.lock)}
+            members = [
+                (name.removesuffix("_size"), self._add("", _PTR, 0, types[name]))
+                if name in types
+                else (name, type_id)
+                for name, type_id in members
+            ]
         if spec.inner is not None:
             target, _ = self._definition(spec.inner)
             members.append(("values", self._array(self._add("", _PTR, 0, target), 0)))

@@ -16,7 +16,7 @@ SLOT_SIZE = 8  # bytes of a slot's initialiser in an object
 #: Sections of global data: programs cannot write to .rodata, .bss has no bytes in the file.
 DATA_NAME = re.compile(r"\.(rodata|data|bss)(?:\.[\w.$]+)?", re.ASCII)
 #: The optional attributes of a map, as `word=N`, and where a spec holds them.
-OPTIONS = {"numa": "numa_node", "pinning": "pinning", "extra": "map_extra"}
+OPTIONS = {"numa": "numa_node", "pinning": "pinning", "extra": "map_extra", "lock": "lock"}
 INNER = "inner"
 _U32 = (1 << 32) - 1
 _SIZES = ("key size", "value size", "number of entries", "flags")
@@ -40,6 +40,12 @@ def data_map(name: str, size: int, data: bytes | None = None) -> MapSpec:
         frozen=read_only,
         section=name,
     )
+
+
+def is_given(spec: MapSpec, attribute: str) -> bool:
+    """Whether an optional attribute says something: the lock's offset may be 0, others not."""
+    value = getattr(spec, attribute)
+    return value is not None and (value != 0 or attribute == "lock")
 
 
 def is_data(spec: MapSpec) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import InputError
 from ..objects.spec import MapSpec
-from .definitions import DATA_LIMIT, INNER, OPTIONS, SLOT_SIZE, data_map, is_data
+from .definitions import DATA_LIMIT, INNER, OPTIONS, SLOT_SIZE, data_map, is_data, is_given
 
 #: Names that fit a listing.
 MAP_NAME = re.compile(r"[A-Za-z_.$][\w.$]{0,62}", re.ASCII)
@@ -81,7 +81,7 @@ def _definition(name: str, spec: MapSpec) -> str | None:
 
 
 def _is_plain(spec: MapSpec) -> bool:
-    return not spec.values and not any(getattr(spec, name) for name in OPTIONS.values())
+    return not spec.values and not any(is_given(spec, name) for name in OPTIONS.values())
 
 
 def _attributes(spec: MapSpec) -> str:
@@ -89,7 +89,7 @@ def _attributes(spec: MapSpec) -> str:
     if spec.flags:
         words.append(f"{spec.flags:#x}")
     for word, attribute in OPTIONS.items():
-        if getattr(spec, attribute):
+        if is_given(spec, attribute):
             words.append(f"{word}={getattr(spec, attribute)}")
     return " ".join(words)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BPF_ANY = 0
 BPF_NOEXIST = 1
 BPF_EXIST = 2
+BPF_F_LOCK = 4
 
 #: A key, or one value: bytes of the map's size, or an int stored in the machine's byte order.
 Scalar: TypeAlias = bytes | bytearray | memoryview | int
@@ -52,6 +53,8 @@ class Map:
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
+    A `bpf_spin_lock` in a value reads as zeros and is not written; with BPF_F_LOCK a value is
+    copied while its lock is held.
     """
 
     def __init__(self, spec: MapSpec, *, cpus: int | None = None, name: str | None = None) -> None:
@@ -64,6 +67,8 @@ class Map:
                 default_cpus() if cpus is None else cpus,
                 name or spec.name,
                 next(_ids),
+                spec.lock,
+                None if inner is None else inner.lock,
             ),
             spec,
             name or spec.name,
@@ -123,10 +128,10 @@ class Map:
         return f"<Map {self.name or '(unnamed)'} id={self.id} {self.type} {len(self)}/{self.max_entries}>"
 
     def lookup(self, key: Scalar, *, flags: int = 0) -> Value:
-        """The value at `key`; raises `MapKeyError` when there is none."""
-        if flags:
-            raise self._error(errno.EINVAL, "lookup")
+        """The value at `key`; raises `MapKeyError` when there is none. flags: 0 or BPF_F_LOCK."""
         raw = self._key(key)
+        if flags and self._binds:
+            raise self._error(errno.EINVAL, "lookup", key)
         if self.type == "prog_array":
             prog_ref = self._ref.bound_program(raw)
             if prog_ref is None:
@@ -139,13 +144,14 @@ class Map:
             if map_ref is None:
                 raise self._error(errno.ENOENT, "lookup", key)
             return _map_handle(map_ref)
-        err, value = self._ref.lookup(raw)
+        err, value = self._ref.lookup(raw, flags)
         if err:
             raise self._error(err, "lookup", key)
         return self._split(value)
 
     def update(self, key: Scalar, value: Any, *, flags: int = BPF_ANY) -> None:
-        """Sets the value at `key`. flags: BPF_ANY, BPF_NOEXIST (EEXIST), BPF_EXIST (ENOENT)."""
+        """Sets the value at `key`. flags: BPF_ANY, BPF_NOEXIST (EEXIST), BPF_EXIST (ENOENT), and
+        BPF_F_LOCK with any of them."""
         raw = self._key(key)
         if self.type == "prog_array":
             from .program import Program
@@ -351,5 +357,6 @@ def _map_handle(ref: MapRef) -> Map:
 
     name = next(row.name for row in MAP_TYPES if row.number == number)
     handle = Map.__new__(Map)
-    handle._open(ref, MapSpec(name, key_size, value_size, max_entries, flags), "")
+    spec = MapSpec(name, key_size, value_size, max_entries, flags, lock=ref.lock)
+    handle._open(ref, spec, "")
     return handle

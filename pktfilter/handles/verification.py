@@ -110,7 +110,8 @@ def _map_row(number: int, item: MapSpec | Map) -> tuple[Any, ...]:
     spec = item.spec if isinstance(item, Map) else item
     known = spec.data if spec.frozen and spec.readonly_prog else None
     inner = None if spec.inner is None else definition(spec.inner)
-    return (number, definition(spec), inner, known)
+    inner_lock = None if spec.inner is None else spec.inner.lock
+    return (number, definition(spec), inner, known, spec.lock, inner_lock)
 
 
 #: What Linux takes as GPL-compatible (include/linux/license.h).

@@ -16,6 +16,7 @@ from .elf import ElfObject, Section, reloc_name
 from .kinds import MAP_IN_MAP, map_type_name
 from .legacy_maps import is_legacy_section, read_legacy_maps
 from .spec import BPF_F_RDONLY_PROG, MapSpec
+from .spin_lock import spin_lock_of
 
 BTF_SECTION = ".maps"
 _READ_ONLY = ".rodata"
@@ -109,7 +110,15 @@ def _data_map(elf: ElfObject, section: Section, btf: Btf | None) -> tuple[Place,
         value_btf=(btf.find(section.name, DataSec) or 0) if btf else 0,
         section=section.name,
     )
+    _find_lock(btf, spec)
     return Place(0, section.size, section.name, True), spec
+
+
+def _find_lock(btf: Btf | None, spec: MapSpec) -> None:
+    if btf is not None and spec.value_btf:
+        spec.lock = spin_lock_of(
+            btf, spec.type, spec.key_btf, spec.value_btf, restricted=spec.restricted_prog
+        )
 
 
 def _read_btf_maps(
@@ -202,6 +211,7 @@ class _Definition:
                 spec.key_size = spec.key_size or 4
         elif seen_values:
             raise self.fail("map of this type cannot have values", spec.type)
+        _find_lock(self.btf, spec)
         return spec
 
     def uint(self, member: Member) -> int:

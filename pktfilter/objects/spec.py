@@ -29,6 +29,7 @@ FILE_LIMIT = 64 << 20
 BPF_F_NO_PREALLOC = 1 << 0
 BPF_F_NUMA_NODE = 1 << 2
 BPF_F_RDONLY_PROG = 1 << 7
+BPF_F_WRONLY_PROG = 1 << 8
 
 # Four-byte keys are fixed for these types, four-byte values for the second group (bpf(2)).
 _INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps")
@@ -44,7 +45,8 @@ class MapSpec:
     `data` is the initial value of element 0 of a global-data map (`None` means zeros, as for
     `.bss`); `frozen` maps cannot be written by the user either. `values` holds the static
     initialisers of prog arrays and outer maps: slot to program or map name. `key_btf` and
-    `value_btf` are type ids in the object's BTF, 0 when unknown.
+    `value_btf` are type ids in the object's BTF, 0 when unknown. `lock` is the byte offset of the
+    `struct bpf_spin_lock` in a value, None when there is none.
     """
 
     type: str
@@ -63,11 +65,17 @@ class MapSpec:
     map_extra: int = 0
     numa_node: int = 0
     section: str = ""
+    lock: int | None = None
 
     @property
     def readonly_prog(self) -> bool:
         """Whether programs may only read the map (BPF_F_RDONLY_PROG)."""
         return bool(self.flags & BPF_F_RDONLY_PROG)
+
+    @property
+    def restricted_prog(self) -> bool:
+        """Whether programs may only read, or only write, the map."""
+        return bool(self.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 
     def validate(self) -> None:
         """Raise `InputError` if `bpf(2)` would refuse the definition or the type is unsupported."""
@@ -98,6 +106,8 @@ class MapSpec:
             if self.inner.inner is not None or self.inner.type == "prog_array":
                 raise self._bad("inner map cannot have this type", self.inner.type)
             self.inner.validate()
+        if self.lock is not None:
+            self._validate_lock(self.lock)
         if self.data is not None and len(self.data) != self.value_size:
             raise self._bad(
                 "initial data does not fill the value", len(self.data), f"{self.value_size} bytes"
@@ -105,6 +115,17 @@ class MapSpec:
         if self.type != "hash_of_maps" and any(slot >= self.max_entries for slot in self.values):
             found = f"slot {max(self.values)}"
             raise self._bad("initialiser is outside the map", found, f"below {self.max_entries}")
+
+    def _validate_lock(self, lock: int) -> None:
+        if self.type not in ("hash", "array"):
+            raise self._bad("values cannot have a bpf_spin_lock", self.type, "hash or array")
+        if self.restricted_prog:
+            raise self._bad(
+                "values with a bpf_spin_lock must be writable", f"flags {self.flags:#x}"
+            )
+        if lock < 0 or lock % 4 or lock + 4 > self.value_size:
+            expected = f"a multiple of 4, and 4 bytes inside of {self.value_size}"
+            raise self._bad("lock is at a wrong offset", lock, expected)
 
     def _bad(self, message: str, found: object = None, expected: object = None) -> InputError:
         place = f"map '{self.name}'" if self.name else f"map of type {self.type}"

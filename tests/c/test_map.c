@@ -167,11 +167,11 @@ static void test_results(void)
 		CHECK_EQ(pf_map_user_update(map, keys[1], value, ANY), PF_OK); /* full, but present */
 		CHECK_EQ(pf_map_user_delete(map, keys[1]), results[i].remove[0]);
 		CHECK_EQ(pf_map_user_delete(map, keys[1]), results[i].remove[1]);
-		CHECK_EQ(pf_map_user_lookup(map, keys[1], value), results[i].lookup_removed);
+		CHECK_EQ(pf_map_user_lookup(map, keys[1], value, 0), results[i].lookup_removed);
 		pf_map_freeze(map);
 		CHECK_EQ(pf_map_user_update(map, keys[0], value, 99), PF_EPERM);
 		CHECK_EQ(pf_map_user_delete(map, keys[0]), PF_EPERM);
-		CHECK_EQ(pf_map_user_lookup(map, keys[0], value), PF_OK);
+		CHECK_EQ(pf_map_user_lookup(map, keys[0], value, 0), PF_OK);
 		CHECK_EQ(pf_map_user_next_key(map, NULL, next), PF_OK);
 		pf_map_put(map);
 		if (def->type == PF_MAP_CPUMAP)
@@ -179,11 +179,11 @@ static void test_results(void)
 		map = make(def->type, def->key_size, def->value_size, def->max_entries, def->flags | PF_MAP_F_RDONLY, 2);
 		CHECK_EQ(pf_map_user_update(map, keys[0], value, ANY), PF_EPERM);
 		CHECK_EQ(pf_map_user_delete(map, keys[0]), PF_EPERM);
-		CHECK(pf_map_user_lookup(map, keys[0], value) != PF_EPERM);
+		CHECK(pf_map_user_lookup(map, keys[0], value, 0) != PF_EPERM);
 		pf_map_put(map);
 		map = make(def->type, def->key_size, def->value_size, def->max_entries, def->flags | PF_MAP_F_WRONLY, 2);
 		CHECK_EQ(pf_map_user_update(map, keys[0], value, ANY), PF_OK);
-		CHECK_EQ(pf_map_user_lookup(map, keys[0], value), PF_EPERM);
+		CHECK_EQ(pf_map_user_lookup(map, keys[0], value, 0), PF_EPERM);
 		CHECK_EQ(pf_map_user_next_key(map, NULL, next), PF_EPERM);
 		pf_map_put(map);
 	}
@@ -224,7 +224,7 @@ static void test_array(void)
 	CHECK(!pf_map_direct_value(map, 0)); /* five entries */
 	index = 4;
 	CHECK_EQ(pf_map_update(map, &index, value, ANY, 0), PF_OK);
-	CHECK_EQ(pf_map_user_lookup(map, &index, out), PF_OK);
+	CHECK_EQ(pf_map_user_lookup(map, &index, out, 0), PF_OK);
 	CHECK(!memcmp(out, "abcdefghijkl\0\0\0", 16));
 	CHECK_EQ(pf_map_user_next_key(map, &index, &next), PF_ENOENT);
 	index = 5;
@@ -259,10 +259,10 @@ static void test_percpu(void)
 		memset(all, 'x', sizeof(all));
 		CHECK_EQ(pf_map_user_value_size(map), 24);
 		CHECK_EQ(pf_map_user_update(map, &key, all, ANY), PF_OK);
-		CHECK_EQ(pf_map_user_lookup(map, &key, out), PF_OK);
+		CHECK_EQ(pf_map_user_lookup(map, &key, out, 0), PF_OK);
 		CHECK(!memcmp(out, all, 24)); /* the padding too, as in Linux */
 		CHECK_EQ(pf_map_update(map, &key, "abcde", ANY, 1), PF_OK);
-		CHECK_EQ(pf_map_user_lookup(map, &key, out), PF_OK);
+		CHECK_EQ(pf_map_user_lookup(map, &key, out, 0), PF_OK);
 		CHECK(!memcmp(out, "xxxxxxxxabcde\0\0\0xxxxxxxx", 24));
 		uint8_t *v = pf_map_lookup(map, &key, 2);
 		CHECK(v == (uint8_t *)pf_map_lookup(map, &key, 0) + 16);
@@ -270,7 +270,7 @@ static void test_percpu(void)
 		if (i) { /* a new element has zeroes for the other CPUs, also when the element was used before */
 			CHECK_EQ(pf_map_user_delete(map, &key), PF_OK);
 			CHECK_EQ(pf_map_update(map, &key, "fghij", NOEXIST, 1), PF_OK);
-			CHECK_EQ(pf_map_user_lookup(map, &key, out), PF_OK);
+			CHECK_EQ(pf_map_user_lookup(map, &key, out, 0), PF_OK);
 			CHECK(!memcmp(out, "\0\0\0\0\0\0\0\0fghij\0\0\0\0\0\0\0\0\0\0", 24));
 		}
 		pf_map_put(map);
@@ -292,12 +292,12 @@ static void test_ports(void)
 	CHECK_EQ(pf_map_user_update(map, &key, value, ANY), PF_EINVAL);
 	value[1] = UINT32_MAX; /* "none", too */
 	CHECK_EQ(pf_map_user_update(map, &key, value, ANY), PF_OK);
-	CHECK(pf_map_user_lookup(map, &key, out) == PF_OK && out[0] == 7 && out[1] == 0);
+	CHECK(pf_map_user_lookup(map, &key, out, 0) == PF_OK && out[0] == 7 && out[1] == 0);
 	CHECK_EQ(pf_map_update(map, &key, value, ANY, 0), PF_EPERM);
 	CHECK_EQ(pf_map_delete(map, &key), PF_EPERM);
 	value[0] = value[1] = 0;
 	CHECK_EQ(pf_map_user_update(map, &key, value, EXIST), PF_OK); /* clears */
-	CHECK_EQ(pf_map_user_lookup(map, &key, out), PF_ENOENT);
+	CHECK_EQ(pf_map_user_lookup(map, &key, out, 0), PF_ENOENT);
 	key = 3;
 	CHECK_EQ(pf_map_user_delete(map, &key), PF_EINVAL);
 	CHECK_EQ(pf_map_for_each(map, 0, stop_at_third, &key, NULL), PF_EINVAL);

@@ -42,7 +42,7 @@ static void check_entry(struct model *m, const struct entry *e)
 	uint8_t *v = pf_map_lookup(m->map, e->key, cpu);
 
 	CHECK_EQ(v != NULL, e->present);
-	CHECK_EQ(pf_map_user_lookup(m->map, e->key, out), e->present ? PF_OK : PF_ENOENT);
+	CHECK_EQ(pf_map_user_lookup(m->map, e->key, out, 0), e->present ? PF_OK : PF_ENOENT);
 	if (!v)
 		return;
 	CHECK(pf_map_contains(m->map, v, size) && (uintptr_t)v % 8 == 0);
@@ -186,11 +186,11 @@ static void test_lru(void)
 			CHECK_EQ(pf_map_update(map, &i, &i, NOEXIST, 0), PF_OK); /* never full */
 			CHECK_EQ(pf_map_count(map), before < max ? before + 1 : max);
 			uint32_t out[2]; /* a user's lookup is no use */
-			CHECK(pf_map_user_lookup(map, &i, out) == PF_OK && out[0] == i);
+			CHECK(pf_map_user_lookup(map, &i, out, 0) == PF_OK && out[0] == i);
 			CHECK(max == 1 || pf_map_lookup(map, &hot, 0)); /* used all the time: never evicted */
 			if (i >= 2 * max) { /* old and not used since */
 				uint32_t old = i - 2 * max;
-				CHECK_EQ(pf_map_user_lookup(map, &old, out), PF_ENOENT);
+				CHECK_EQ(pf_map_user_lookup(map, &old, out, 0), PF_ENOENT);
 			}
 			if (i % 7 == 0)
 				CHECK_EQ(pf_map_delete(map, &i), PF_OK);

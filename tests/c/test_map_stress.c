@@ -89,7 +89,7 @@ static void *hash_body(void *arg)
 			break;
 		}
 		case 2: {
-			enum pf_err err = pf_map_user_lookup(t->map, &key, value);
+			enum pf_err err = pf_map_user_lookup(t->map, &key, value, 0);
 			CHECK(err == PF_OK || (err == PF_ENOENT && key >= PERMANENT));
 			if (!err)
 				check_copy(value, key);
@@ -215,7 +215,7 @@ static void *lru_body(void *arg)
 		uint8_t *v = pf_map_lookup(t->map, &key, 0);
 		if (v)
 			check_in_place(v, KEYS);
-		if (!pf_map_user_lookup(t->map, &key, value))
+		if (!pf_map_user_lookup(t->map, &key, value, 0))
 			check_copy(value, key);
 		compose(value, key, (uint64_t)round);
 		CHECK_EQ(pf_map_update(t->map, &key, value, PF_MAP_ANY, 0), PF_OK); /* never full */
@@ -265,7 +265,7 @@ static void *lpm_body(void *arg)
 		uint8_t *v = pf_map_lookup(t->map, &key, 0);
 		CHECK(v);
 		check_in_place(v, KEYS);
-		CHECK_EQ(pf_map_user_lookup(t->map, &key, value), PF_OK);
+		CHECK_EQ(pf_map_user_lookup(t->map, &key, value, 0), PF_OK);
 		check_copy(value, value[0] >> 48);
 		CHECK(value[0] >> 48 >= 8 && value[0] >> 48 <= 32);
 		CHECK(pf_map_count(t->map) <= t->map->def.max_entries);

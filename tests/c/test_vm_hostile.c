@@ -142,7 +142,7 @@ static void test_cpu_that_a_map_has_not(void)
 			CHECK_EQ((int64_t)run_good(progs[2]), -PF_EINVAL);
 		}
 		x->cpu = 0;
-		CHECK_EQ(pf_map_user_lookup(map, &(uint32_t){ 0 }, after), PF_OK);
+		CHECK_EQ(pf_map_user_lookup(map, &(uint32_t){ 0 }, after, 0), PF_OK);
 		CHECK_EQ(memcmp(values, after, sizeof(values)), 0);
 		for (unsigned p = 0; p < COUNT(progs); p++)
 			pf_prog_put(progs[p]);

@@ -75,8 +75,20 @@ def _lock_btf(value_size: int, offset: int) -> bytes:
     return header + types + bytes(strings)
 
 
-def _create(spec: MapSpec, fds: list[int], btf: int = 0, key: int = 0, value: int = 0) -> int:
-    inner = _create(spec.inner, fds) if spec.inner else 0
+def _types(spec: MapSpec, fds: list[int], object_btf: int) -> tuple[int, int, int]:
+    """BTF for a value with a lock: the object's, or one made for the case."""
+    if spec.lock is None:
+        return 0, 0, 0
+    if spec.value_btf:
+        return object_btf, spec.key_btf, spec.value_btf
+    btf = kernel.load_btf(_lock_btf(spec.value_size, spec.lock))
+    fds.append(btf)
+    return btf, 1, 6
+
+
+def _create(spec: MapSpec, fds: list[int], object_btf: int = 0) -> int:
+    inner = _create(spec.inner, fds, object_btf) if spec.inner else 0
+    btf, key, value = _types(spec, fds, object_btf)
     row = map_type_by_name(spec.type)
     number = row.number if row else kernel.MAP_TYPES[spec.type]
     fd = kernel._call(
@@ -91,20 +103,6 @@ def _create(spec: MapSpec, fds: list[int], btf: int = 0, key: int = 0, value: in
     if spec.frozen:
         kernel._call("map freeze", 22, "<I", fd)
     return fd
-
-
-def _maps(entry: Entry, object_btf: int, fds: list[int]) -> dict[int, int]:
-    made = {}
-    for number, spec in entry.maps.items():
-        if number in entry.locks:
-            btf = kernel.load_btf(_lock_btf(spec.value_size, entry.locks[number]))
-            fds.append(btf)
-            made[number] = _create(spec, fds, btf, 1, 6)
-        elif "spin_lock" in entry.needs and spec.value_btf and spec.data is None:
-            made[number] = _create(spec, fds, object_btf, spec.key_btf, spec.value_btf)
-        else:
-            made[number] = _create(spec, fds)
-    return made
 
 
 def _first_reason(log: str) -> str:
@@ -125,7 +123,7 @@ def judge(entry: Entry) -> Verdict:
             btf = kernel.load_btf(entry.btf)
             fds.append(btf)
             functions = entry.functions
-        made = _maps(entry, btf, fds)
+        made = {number: _create(spec, fds, btf) for number, spec in entry.maps.items()}
         code = bytearray(entry.insns)
         for index, src, number in _references(entry.insns):
             if src in (1, 2):
