@@ -412,6 +412,32 @@ def _minimal_btf(functions: int) -> bytes:
     return header + types + strings
 
 
+def lock_btf(value_size: int, offset: int) -> bytes:
+    """A value with a bpf_spin_lock: types 1 u32, 2 struct bpf_spin_lock, 3 u8, 4 and 5 padding arrays, 6 the value."""
+    strings = bytearray(b"\0")
+
+    def name(text: str) -> int:
+        at = len(strings)
+        strings.extend(text.encode() + b"\0")
+        return at
+
+    pad, rest = offset, value_size - offset - 4
+    types = struct.pack("<4I", name("u32"), 1 << 24, 4, 32)
+    types += struct.pack("<3I", name("bpf_spin_lock"), 4 << 24 | 1, 4)
+    types += struct.pack("<3I", name("val"), 1, 0)
+    types += struct.pack("<4I", name("u8"), 1 << 24, 1, 8)
+    for count in (pad, rest):
+        types += struct.pack("<3I3I", 0, 3 << 24, 0, 3, 1, count)
+    members = [("before", 4, 0)] if pad else []
+    members.append(("lock", 2, offset))
+    members += [("after", 5, offset + 4)] if rest else []
+    types += struct.pack("<3I", name("locked"), 4 << 24 | len(members), value_size)
+    for label, kind, at in members:
+        types += struct.pack("<3I", name(label), kind, at * 8)
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    return header + types + bytes(strings)
+
+
 def load_btf(blob: bytes) -> int:
     """A descriptor for a BTF blob; the caller closes it."""
     data = _buffer(blob)

@@ -42,8 +42,12 @@ static enum pf_err check_argument(struct pf_verifier *v, const struct pf_vreg *r
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_NULL, 1, 0, pf_v_kind_text(r));
 	}
 	if (!lock) {
-		pf_v_help(v, "argument 1 of bpf_%s must be the address of a bpf_spin_lock in a map value; r1 holds a %s%s", helper,
-			  pf_v_kind_text(r), r->kind == PF_V_VALUE ? " without a lock" : "");
+		if (r->kind == PF_V_VALUE)
+			pf_v_help(v, "no lock is known in this value: its map must be of type hash or array, and the BTF of the value must "
+				  "name one struct bpf_spin_lock");
+		else
+			pf_v_help(v, "argument 1 of bpf_%s must be the address of a bpf_spin_lock in a map value; r1 holds a %s", helper,
+				  pf_v_kind_text(r));
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_ARGUMENT, 1, r->kind, helper);
 	}
 	if (!pf_scalar_is_const(&r->s))

@@ -1,7 +1,7 @@
 """Assembly files: directives, labels, comments, and the instructions between them.
 
     .license GPL
-    .map NAME TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS] [numa=N] [pinning=N] [extra=N]
+    .map NAME TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS] [numa=N] [pinning=N] [extra=N] [lock=N]
          [inner TYPE KEY_SIZE VALUE_SIZE MAX_ENTRIES [FLAGS] ...]     on the same line
     .slot MAP INDEX NAME             what a slot holds at first: a program, or a map in a map
     .data NAME SIZE                  global data: .rodata, .data or .bss, with or without .SUFFIX

@@ -227,7 +227,7 @@ static void test_misuse(void)
 	const struct pf_insn beside[] = { VALUE(1, 0), LDX(SIZE_DW, 0, 1, 0), LDX(SIZE_W, 2, 1, 12), I(0x0f, 0, 2, 0, 0),
 					  LDX(SIZE_DW, 2, 1, 24), I(0x0f, 0, 2, 0, 0), I(0x7a, 1, 0, 16, 5), EXIT };
 	struct pf_prog *prog = load_on(map, beside, COUNT(beside));
-	CHECK_EQ(run_both(prog, NULL, 0), 0);
+	CHECK_EQ(run_both(prog, (uint8_t[8]){ 0 }, 8), 0);
 	pf_prog_put(prog);
 	pf_map_put(map);
 }
