@@ -19,6 +19,8 @@ from pktfilter.errors import AssemblerError, OutputError
 from pktfilter.objects.spec import MapSpec, ObjectSpec
 
 OBJECTS = [*sorted(EXAMPLES.glob("*.o")), *sorted((ROOT / "tests" / "programs").glob("*.o"))]
+#: A lock in global data has no directive: the map is left out, and writing says so.
+LOCKED_DATA = ("spin_sweep",)
 BPF_FS = Path("/sys/fs/bpf")
 ATTRIBUTES = (
     "name", "type", "key_size", "value_size", "max_entries", "flags", "data", "frozen", "values",
@@ -132,6 +134,10 @@ def replayed(spec: ObjectSpec, name: str, path: Path) -> tuple[Any, bytes, dict[
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda path: str(path.stem))
 def test_objects_come_full_circle(path: Path, tmp_path: Path) -> None:
     spec = ObjectSpec.from_file(path)
+    if path.stem in LOCKED_DATA:
+        with pytest.raises(AssemblerError, match=r"\.bss|map 1"):
+            circle(spec, tmp_path / "back.o")
+        return
     back = circle(spec, tmp_path / "back.o")
     assert spec.programs
     assert_same(spec, back)
@@ -308,6 +314,8 @@ def test_libbpf_loads_what_is_written(path: Path, tmp_path: Path) -> None:
         for line in Path("/proc/mounts").read_text().splitlines()
     ):
         pytest.skip("the BPF file system is not mounted")
+    if path.stem in LOCKED_DATA:
+        pytest.skip("the object has a lock in global data, which no directive defines")
     circle(ObjectSpec.from_file(path), tmp_path / "back.o")
     pins = BPF_FS / f"pktfilter-{os.getpid()}"
     try:
