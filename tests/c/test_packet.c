@@ -270,6 +270,7 @@ static void test_difference_of_edges(void)
 	struct pair q;
 	setup(&q, 5000, PF_PACKET_LINEAR);
 	CHECK_EQ(pf_packet_load(&q.frame, q.memory, 5000, NULL, 0, 1000), PF_OK);
+	memset(q.frame.data_end, 0, (size_t)(q.frame.hard_end - q.frame.data_end)); /* nothing to be found between */
 	CHECK_EQ(pf_packet_difference(&q.chunk, &q.frame), UINT32_MAX);
 	q.frame.extra[3500] ^= 1;
 	CHECK_EQ(pf_packet_difference(&q.chunk, &q.frame), 4500);
