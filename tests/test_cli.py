@@ -389,5 +389,7 @@ def test_the_readme_commands(tmp_path: Path) -> None:
     (tmp_path / "filter.s").write_text(assembly("p", "r0 = 2\nexit\n"))
     for line in lines:
         words = line.replace("-n 10000000", "-n 1000").split()
+        if words[0] == "live":  # needs interfaces: tests/test_live_filter.py
+            continue
         expected = 1 if "pcaps/*.pcap" in words else 0  # one of them is truncated on purpose
         run(*words, cwd=tmp_path, code=expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import PASS, assembly, finish, program
+from commandline import PASS, PORTFW, ROOT, assembly, finish, program
 from live_net import Net, namespace, number_of, packet, pcapng_records, receive, send
 from test_live import Running, hook_with, wait_for
 
@@ -169,6 +170,28 @@ def test_the_command_filters_and_ends_on_ctrl_c(net: Net) -> None:
     assert done.code == 130
     assert done.json["ended"] == "interrupted"
     assert [s["sent"] for s in done.json["sent"]] == [1, 1]
+
+
+def test_the_documented_commands(net: Net, tmp_path: Path) -> None:
+    """Every `pktfilter live` of the README and docs/live.md, on the interfaces of the tests."""
+    lines = []
+    for name in ("README.md", "docs/live.md"):
+        text = (ROOT / name).read_text()
+        lines += re.findall(r"^pktfilter live (.*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        words = line.replace("fw.o", "portfw.o").replace("portportfw.o", "portfw.o").split()
+        names = {
+            "eth0": "a1",
+            "eth1": "a1",
+            "eth2": "b1",
+            "passed.pcapng": str(tmp_path / "o.pcapng"),
+        }
+        words = [
+            str(PORTFW) if word.endswith("portfw.o") else names.get(word, word) for word in words
+        ]
+        done = finish(net.start(*words, "--time", 0.2))
+        assert done.code == 0, line
 
 
 def test_the_other_interface_going_away_ends_the_run(net: Net) -> None:
