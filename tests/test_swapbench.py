@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import time
 from pathlib import Path
 
 import pytest
-from commandline import run
+from commandline import finish, run, start
 from pktfilter._core.swap import Histogram
 
 import pktfilter as pf
@@ -187,6 +188,16 @@ def test_what_is_not_permitted_is_a_row_that_says_why(monkeypatch: pytest.Monkey
     bench = SwapBench(1, 1, 2, ways=[WayResult("ours", "", packets=1, updates=1)], kernel=result)
     assert bench.kernel_ratio is None
     assert "skipped" in bench.to_json()["kernel"]
+
+
+def test_interrupted() -> None:
+    """Ctrl-C ends a long run at once."""
+    process = start("bench", "swap", "--seconds", "60")
+    tasks = Path(f"/proc/{process.pid}/task")
+    while process.poll() is None and len(list(tasks.iterdir())) < 2:
+        time.sleep(0.01)  # until there is a lane
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
 
 
 def test_picture(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ struct pf_swap {
 	uint32_t lane_count, lanes_started;
 	struct pf_lane *lanes;
 	uint64_t updates, preempted;
+	uint64_t start_ns, random; /* S4: when the lanes started, and the state of a small generator */
 	struct pf_histogram times[PF_SWAP_GAPS]; /* by enum pf_swap_series; gaps are the lanes' */
 };
 

@@ -186,6 +186,8 @@ enum pf_err pf_swap_start(struct pf_swap *swap, struct pf_diag *diag)
 {
 	pf_swap_stop(swap);
 	atomic_store_explicit(&swap->stop, 0, memory_order_relaxed);
+	swap->start_ns = pf_clock_ns();
+	swap->random = swap->start_ns | 1;
 	while (swap->lanes_started < swap->lane_count) {
 		struct pf_lane *lane = &swap->lanes[swap->lanes_started];
 		if (pthread_create(&lane->thread, NULL, lane_main, lane)) {
@@ -248,29 +250,29 @@ static void await_batch(struct pf_lane *lane)
 }
 
 /* S4: every lane begins a batch from now on, and then up to a batch's length passes. */
-static void meet(struct pf_swap *swap, uint64_t start, uint64_t *random)
+static void meet(struct pf_swap *swap)
 {
 	uint64_t batches = 1;
 	for (uint32_t i = 0; i < swap->lane_count; i++)
 		batches += swap->lanes[i].met = atomic_load_explicit(&swap->lanes[i].begun, memory_order_relaxed);
 	for (uint32_t i = 0; i < swap->lane_count; i++)
 		await_batch(&swap->lanes[i]);
-	*random ^= *random << 13;
-	*random ^= *random >> 7;
-	*random ^= *random << 17;
-	uint64_t now = pf_clock_ns(), mean = (now - start) * swap->lane_count / batches;
-	for (uint64_t end = now + *random % (mean < PHASE_MAX_NS ? mean + 1 : PHASE_MAX_NS); now < end;)
+	swap->random ^= swap->random << 13;
+	swap->random ^= swap->random >> 7;
+	swap->random ^= swap->random << 17;
+	uint64_t now = pf_clock_ns(), mean = (now - swap->start_ns) * swap->lane_count / batches;
+	for (uint64_t end = now + swap->random % (mean < PHASE_MAX_NS ? mean + 1 : PHASE_MAX_NS); now < end;)
 		now = pf_clock_ns();
 }
 
 enum pf_err pf_swap_drive(struct pf_swap *swap, uint64_t duration_ns, uint64_t pace_ns, struct pf_diag *diag)
 {
-	const uint64_t start = pf_clock_ns(), end = start + duration_ns, preempted = preemptions();
-	uint64_t now = start, random = start | 1;
+	const uint64_t preempted = preemptions();
+	uint64_t now = pf_clock_ns(), end = now + duration_ns;
 	enum pf_err err = PF_OK;
 	while (!err && now < end) {
 		struct pf_swap_times times;
-		meet(swap, start, &random);
+		meet(swap);
 		uint64_t next = now + pace_ns;
 		err = pf_swap_update(swap, &times, diag);
 		if (err)

@@ -152,7 +152,7 @@ def _preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
-def _measure(seconds: float, result: WayResult, opened: list[int]) -> Spread:
+def _measure(seconds: float, result: WayResult, opened: list[int], stop: threading.Event) -> Spread:
     _enter_namespace()
     programs = []
     for stamp in range(_PROGRAMS):
@@ -170,7 +170,7 @@ def _measure(seconds: float, result: WayResult, opened: list[int]) -> Spread:
     traffic = _Traffic()
     try:
         number, start, preempted = 0, time.perf_counter(), _preemptions()
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < seconds and not stop.is_set():
             number += 1
             attr = struct.pack("<4I", link, programs[number % _PROGRAMS], 0, 0)
             begin = clock()
@@ -195,11 +195,12 @@ def run_kernel(seconds: float) -> tuple[WayResult, Spread | None]:
     """The kernel's way, and the spread of update and RCU grace period together."""
     result = WayResult(_TITLE, _WHAT, mixed=None, preempted_lanes=None)
     waits: list[Spread] = []
+    stop = threading.Event()
 
     def body() -> None:
         opened: list[int] = []
         try:
-            waits.append(_measure(seconds, result, opened))
+            waits.append(_measure(seconds, result, opened, stop))
         except _RefusedError as error:
             result.skipped = f"not measured: {error}"
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -212,5 +213,9 @@ def run_kernel(seconds: float) -> tuple[WayResult, Spread | None]:
     # The thread alone is in the namespace; with it, its sockets and its child the pair goes away.
     thread = threading.Thread(target=body, name="kernel-swap")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    finally:
+        stop.set()  # interrupted: the child and the pair must go first
+        thread.join()
     return result, waits[0] if waits else None
