@@ -112,6 +112,7 @@ static void test_engine_of_all(void)
 	CHECK_EQ(pf_datapath_world(dp)->chains[0].entries[0].engine, PF_ENGINE_CHECKED);
 	CHECK_EQ(bind_at(array, 2, NULL, NULL), PF_OK);
 	CHECK_EQ(pf_datapath_world(dp)->chains[0].entries[0].engine, PF_ENGINE_INTERP);
+	CHECK_EQ(info_of(dp).hooks, 1); /* a changed binding changes nothing else */
 	struct pf_change change;
 	CHECK_EQ(pf_link_update(link, slow, NULL, &change, NULL), PF_OK);
 	CHECK_EQ(pf_link_wait(link, &change, UINT64_MAX, NULL, NULL, NULL), PF_OK); /* nobody asks how long */
@@ -125,8 +126,51 @@ static void test_engine_of_all(void)
 	pf_map_put(array);
 }
 
+/* A wait for oneself is refused only when it is oneself one would wait for. */
+static void test_self_wait(void)
+{
+	struct pf_datapath *dp = datapath_of(1);
+	struct pf_rcu *rcu = pf_datapath_rcu(dp);
+	struct pf_rcu_worker *self = pf_rcu_register(rcu, "self"), *other = pf_rcu_register(rcu, "other");
+	struct pf_diag diag = { 0 };
+	pf_rcu_online(self);
+	pf_rcu_online(other);
+	const uint64_t token = pf_rcu_advance(rcu);
+	CHECK_EQ(pf_rcu_wait(rcu, token, 0, self, &diag), PF_EDEADLK);
+	refused(&diag, PF_EDEADLK, PF_DIAG_HOOK_SELF_WAIT, token - 1, token);
+	pf_rcu_quiescent(self);
+	CHECK_EQ(pf_rcu_wait(rcu, token, 0, self, &diag), PF_ETIMEDOUT);
+	refused(&diag, PF_ETIMEDOUT, PF_DIAG_HOOK_STALLED, token - 1, token);
+	pf_rcu_offline(self);
+	pf_rcu_offline(other);
+	pf_rcu_unregister(self);
+	pf_rcu_unregister(other);
+	pf_datapath_put(dp);
+}
+
+/* A link outlives its datapath, detached, one generation on. */
+static void test_what_a_link_says(void)
+{
+	struct pf_datapath *dp = datapath_of(1);
+	struct pf_prog *a = returning(1);
+	struct pf_link *link = attached(dp, 0, a, -7, PF_CONTINUE_DEFAULT);
+	struct pf_link_info info;
+	pf_link_info(link, &info);
+	CHECK_EQ(info.priority, -7);
+	CHECK_EQ(info.generation, 1);
+	pf_prog_put(info.prog);
+	pf_prog_put(a);
+	pf_datapath_put(dp);
+	pf_link_info(link, &info);
+	CHECK(info.detached && !info.prog);
+	CHECK_EQ(info.generation, 2);
+	pf_link_put(link);
+}
+
 int main(void)
 {
+	test_self_wait();
+	test_what_a_link_says();
 	test_engine_of_all();
 	test_each_binding_once();
 	test_refusals();
