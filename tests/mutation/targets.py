@@ -77,22 +77,15 @@ TARGETS = {
             Campaign("campaign", 15_000, (*VERIFIER, "packet", "helper", "vm")),
         ),
     ),
-    "rcu": Target(
-        files=("csrc/rcu/*.[ch]",),
-        stages=(
-            CTests("c", ("test_rcu*.c", "test_map*.c", "test_hook*.c")),
-            CTests("sanitizers", ("test_rcu*.c", "test_map.c"), ASAN),
-            CTests("races", ("test_rcu*.c", "test_hook_stress.c"), TSAN),
-            PythonTests("python", ("tests/test_maps.py", "tests/test_hooks.py")),
-        ),
-    ),
+    # Publishing and reclaiming, which the same tests see.
     "hook": Target(
-        files=("csrc/hook/*.[ch]",),
+        files=("csrc/rcu/*.[ch]", "csrc/hook/*.[ch]"),
         stages=(
-            CTests("c", ("test_hook*.c", "test_run.c")),
-            CTests("sanitizers", ("test_hook*.c",), ASAN),
-            CTests("races", ("test_hook_stress.c",), TSAN),
-            PythonTests("python", ("tests/test_hooks.py", "tests/test_replay.py")),
+            CTests("c", ("test_hook.c", "test_hook_links.c", "test_hook_reach.c", "test_rcu.c", "test_map_binding.c")),
+            CTests("stress", ("test_*_stress.c", "test_run.c")),
+            CTests("races", ("test_rcu.c", "test_swap_stress.c"), TSAN),
+            CTests("sanitizers", ("test_hook.c", "test_hook_links.c"), ASAN),
+            PythonTests("python", ("tests/test_hooks.py", "tests/test_links*.py")),
         ),
     ),
 }
