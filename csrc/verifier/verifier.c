@@ -69,6 +69,8 @@ static void explain_encoding(struct pf_verifier *v)
 
 	if (insn && insn->code == 0x85 && insn->src == 1 && v->out->diag.code == PF_DIAG_ISA_JUMP_RANGE)
 		pf_v_help(v, "a call leads to the first instruction of a function of this program");
+	else if (insn && insn->code == 0x18 && v->out->diag.code == PF_DIAG_ISA_RESERVED)
+		pf_v_help(v, "set the field to 0: this form of a 64-bit load has no use for it");
 }
 
 static enum pf_err verify(struct pf_verifier *v)
