@@ -155,6 +155,11 @@ static bool load(struct pf_machine *ref, uint32_t pc, struct pf_insn i, uint32_t
 
 	if (i.code == 0x61 && ctx_field(ref->x, at, &r[i.dst]))
 		return true;
+	/* Of ctx only numbers can be sign-extended: fields behind the three addresses. */
+	if (i.code == 0x81 && at >= (uint64_t)(uintptr_t)&ref->x->packet + 12 && ctx_field(ref->x, at, &r[i.dst])) {
+		r[i.dst] = extended(r[i.dst], 32);
+		return true;
+	}
 	if (!allowed(ref->x, at, size, false))
 		return stop(ref, PF_REF_FAULT, pc);
 	r[i.dst] = peek(at, size);
