@@ -27,7 +27,7 @@ struct options {
 };
 
 struct totals {
-	uint64_t programs, mutated, accepted, accepted_mutated, runs, maps, variable, budget, dumped;
+	uint64_t programs, mutated, accepted, accepted_mutated, runs, maps, variable, budget, addresses, dumped;
 	uint64_t found[5], refusals[PF_DIAGS];
 	uint64_t steps[STEPS];
 	double seconds;
@@ -192,6 +192,7 @@ static void one(struct campaign *c, uint64_t index)
 	c->t.maps += j.maps;
 	c->t.variable += j.variable;
 	c->t.budget += j.budget;
+	c->t.addresses += j.addresses;
 	const uint64_t steps = j.runs ? j.executed / j.runs : 0;
 	c->t.steps[steps < STEPS ? steps : STEPS - 1]++;
 	if (j.found)
@@ -219,12 +220,12 @@ static void summary(const struct campaign *c)
 	if (c->o.json) {
 		printf("{\"seed\": %llu, \"programs\": %llu, \"mutated\": %llu, \"accepted\": %llu, \"accepted_mutated\": %llu, "
 		       "\"runs\": %llu, \"median_executed\": %u, \"maps_share\": %.4f, \"variable_share\": %.4f, "
-		       "\"budget\": %llu, \"faults\": %llu, \"outside_facts\": %llu, \"unreached\": %llu, \"different\": %llu, "
+		       "\"budget\": %llu, \"addresses\": %llu, \"faults\": %llu, \"outside_facts\": %llu, \"unreached\": %llu, \"different\": %llu, "
 		       "\"dumped\": %llu, \"seconds\": %.2f}\n",
 		       (unsigned long long)c->o.seed, (unsigned long long)t->programs, (unsigned long long)t->mutated,
 		       (unsigned long long)t->accepted, (unsigned long long)t->accepted_mutated, (unsigned long long)t->runs,
 		       median_steps(t), (double)t->maps / in, (double)t->variable / in, (unsigned long long)t->budget,
-		       (unsigned long long)t->found[1], (unsigned long long)t->found[2], (unsigned long long)t->found[3],
+		       (unsigned long long)t->addresses, (unsigned long long)t->found[1], (unsigned long long)t->found[2], (unsigned long long)t->found[3],
 		       (unsigned long long)t->found[4], (unsigned long long)t->dumped, t->seconds);
 		return;
 	}
@@ -232,8 +233,10 @@ static void summary(const struct campaign *c)
 	       (unsigned long long)t->programs, all / (t->seconds > 0 ? t->seconds : 1), (unsigned long long)t->mutated,
 	       (unsigned long long)t->accepted, 100 * (double)t->accepted / all, (unsigned long long)t->accepted_mutated,
 	       (unsigned long long)t->runs);
-	printf("of the accepted: median executed %u, with maps %.1f %%, with variable offsets %.1f %%, out of budget %llu\n",
-	       median_steps(t), 100 * (double)t->maps / in, 100 * (double)t->variable / in, (unsigned long long)t->budget);
+	printf("of the accepted: median executed %u, with maps %.1f %%, with variable offsets %.1f %%, out of budget %llu, "
+	       "not compared for addresses in their results %llu\n",
+	       median_steps(t), 100 * (double)t->maps / in, 100 * (double)t->variable / in, (unsigned long long)t->budget,
+	       (unsigned long long)t->addresses);
 	printf("findings: faults %llu, outside the facts %llu, unreached %llu, different %llu\n",
 	       (unsigned long long)t->found[1], (unsigned long long)t->found[2], (unsigned long long)t->found[3],
 	       (unsigned long long)t->found[4]);

@@ -140,6 +140,7 @@ enum pf_finding { PF_FIND_NONE, PF_FIND_FAULT, PF_FIND_FACT, PF_FIND_UNREACHED, 
 
 struct pf_judged {
 	bool accepted, maps, variable, budget;
+	bool addresses; /* what it computes depends on where a key's copy lies */
 	uint32_t runs;
 	uint64_t executed; /* over all runs */
 	enum pf_finding found;
