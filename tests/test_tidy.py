@@ -292,6 +292,15 @@ def test_c_function_sizes() -> None:
                 start = None
 
 
+def test_the_captures_are_those_that_their_readme_names() -> None:
+    """A fuzzer writes what it finds into the first folder it is given, and that is no place for it."""
+    folder = ROOT / "pcaps"
+    readme = (folder / "README.md").read_text()
+    captures = [path.name for path in tracked("") if path.parent == folder]
+    assert len(captures) > 5
+    assert [name for name in captures if name not in readme and name != "README.md"] == []
+
+
 def test_no_unfinished_words_and_no_machine_paths() -> None:
     for path in tracked(
         ".c", ".h", ".def", ".py", ".pyx", ".pxd", ".md", ".toml", ".sh", "Makefile"
