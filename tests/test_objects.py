@@ -308,8 +308,9 @@ def test_missing_and_large_files(tmp_path: Path) -> None:
 
 def test_header_refusals() -> None:
     good = (FIXTURES / "maps.o").read_bytes()
-    assert "damaged" in refusal(b"")
-    assert "damaged" in refusal(b"not an object at all" * 10)
+    assert "found an empty file" in refusal(b"")
+    assert "not an ELF object" in refusal(b"not an object at all" * 10)
+    assert "damaged" in refusal(good[:20])
     assert "32 bits" in refusal(good[:4] + b"\x01" + good[5:])
     assert "big endian" in refusal(good[:5] + b"\x02" + good[6:])
     assert "EM_BPF" in refusal(good[:18] + struct.pack("<H", 62) + good[20:])

@@ -21,6 +21,10 @@ def split(text: str) -> tuple[str, str | None]:
         )
     if ":" in text and not os.path.exists(text):
         path, _, name = text.rpartition(":")
+        if not path:
+            raise UsageError(
+                "PROG names no file", found=text, expected="FILE.o[:NAME] or FILE.s[:NAME]"
+            )
         return path, name
     return text, None
 

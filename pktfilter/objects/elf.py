@@ -29,6 +29,11 @@ NOBITS_LIMIT = 64 << 20
 SHN_UNDEF, SHN_LORESERVE, SHN_COMMON = 0, 0xFF00, 0xFFF2
 SHF_EXECINSTR = 4
 EM_BPF, ET_REL = 247, 1
+ELF_MAGIC = b"\x7fELF"
+# pcap in both resolutions and byte orders, pcapng.
+_CAPTURES = tuple(
+    bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")
+)
 
 R_BPF_64_64 = 1
 R_BPF_64_ABS64 = 2
@@ -124,8 +129,24 @@ class ElfObject:
         return None
 
 
+def _no_elf(data: bytes, path: str) -> ObjectError:
+    """What a file that does not start as an ELF object may be instead."""
+    hint = None
+    if data[:4] in _CAPTURES:
+        hint = "this is a capture: the program comes first, then the captures"
+    return ObjectError(
+        "not an ELF object",
+        file=path,
+        found=f"a file that starts with 0x{data[:4].hex()}" if data else "an empty file",
+        expected="an object made by clang -target bpf, or assembly in a file named .s",
+        hint=hint,
+    )
+
+
 def read_elf(data: bytes, path: str) -> ElfObject:
     """Parse `data`; raises `ObjectError` unless it is a sound little-endian BPF object."""
+    if not data.startswith(ELF_MAGIC):
+        raise _no_elf(data, path)
     try:
         stream = io.BytesIO(data)
         elf = ELFFile(stream)
