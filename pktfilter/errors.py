@@ -68,6 +68,13 @@ def _rebuild(
     return error
 
 
+def wrong_kind(what: str, value: object, expected: str) -> TypeError:
+    """The error of an argument of a kind that cannot stand there: a mistake of the calling code."""
+    return TypeError(
+        f"{what} is of the wrong kind, found {type(value).__name__}, expected {expected}"
+    )
+
+
 class InputError(PktfilterError):
     """What the user gave cannot be used: a file, a program, an expression, an option."""
 

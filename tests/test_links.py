@@ -411,3 +411,20 @@ def test_each_compare_and_swap_succeeds_once(link: pf.Link) -> None:
         if row.generation > 1:
             assert row.program is programs[owner[row.generation]]
     assert link.hook.datapath.generation == reached
+
+
+@pytest.mark.parametrize("wrong", ["examples/pass.o", None, pf.Hook("other")])
+def test_what_is_no_program_is_called_so(hook: pf.Hook, link: pf.Link, wrong: Any) -> None:
+    before = state_of(link)
+    found = f"found {type(wrong).__name__}, expected a Program"
+    for call in (hook.attach, link.update, link.shadow, link.canary):
+        with pytest.raises(TypeError, match=found):
+            call(wrong)
+    assert state_of(link) == before
+
+
+def test_packets_run_at_a_hook(link: pf.Link) -> None:
+    for run in (pf.replay, pf.batches, pf.live):
+        for wrong in (link, link.program, None):
+            with pytest.raises(TypeError, match="expected a Hook"):
+                run("nothing.pcap", wrong)  # type: ignore[arg-type]

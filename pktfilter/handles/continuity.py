@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, LinkDetached, MapError
+from ..errors import InputError, LinkDetached, MapError, wrong_kind
 from ..objects import MapSpec, ObjectSpec
 from .loader import load, mismatch
 from .maps import Map, MapKeyError, differences
@@ -30,6 +30,8 @@ def prepare(
     name: str | None,
 ) -> _Prepared:
     """(program to publish, what to do after its grace period, whether it depends on `current`)."""
+    if not isinstance(new, (Program, ObjectSpec)):
+        raise wrong_kind("a link's new program", new, "a Program or an ObjectSpec")
     mode = "fresh" if mode is None else mode
     if mode not in _MODES:
         raise InputError("no such way to continue maps", found=mode, expected=", ".join(_MODES))

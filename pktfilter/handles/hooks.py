@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.hook import ATTACH, HISTORY_DEFAULT, DatapathRef
-from ..errors import InputError
+from ..errors import InputError, wrong_kind
 from .links import Link, action_mask
 from .program import XDP, Program, resolve_engine
 from .transactions import Edit, current_transaction
@@ -118,6 +118,8 @@ class Hook:
         the link is "initial" until the end. Raises `IncompatibleProgram` (EINVAL) when the program is
         not an XDP program.
         """
+        if not isinstance(program, Program):
+            raise wrong_kind("what a hook attaches", program, "a Program")
         if not -(1 << 31) <= priority < 1 << 31:
             raise InputError(
                 "priority is out of range", found=priority, expected="a signed 32-bit number"

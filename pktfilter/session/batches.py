@@ -58,7 +58,7 @@ def batches(
     A `LiveSource` stays the caller's to close; it goes on until its `stop`.
     Raises `CaptureError` at damage, after every packet before it was yielded.
     """
-    check_options(batch, 1, seed)
+    check_options(hook, batch, 1, seed)
     if linear not in LINEAR:
         raise InputError("no such geometry", found=linear, expected="kernel or full")
     resolve_engine(engine)

@@ -69,7 +69,7 @@ class Live:
         on_start: Callable[[Live], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
     ) -> None:
-        check_options(batch, 1, seed)
+        check_options(hook, batch, 1, seed)
         resolve_engine(engine)
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import CaptureError, InputError, OutputError
+from ..errors import CaptureError, InputError, OutputError, wrong_kind
+from ..handles.hooks import Hook
 from ..sinks import Sink
 from ..sources import Source
 
@@ -25,7 +26,9 @@ def blame(error: Any, source: Source, sink: Sink | None) -> Any:
     return error
 
 
-def check_options(batch: int, workers: int, seed: int) -> None:
+def check_options(hook: Hook, batch: int, workers: int, seed: int) -> None:
+    if not isinstance(hook, Hook):
+        raise wrong_kind("where packets run", hook, "a Hook (programs are attached to one)")
     if not 1 <= batch <= BATCH_MAX:
         raise InputError("batch is out of range", found=batch, expected=f"1 to {BATCH_MAX} packets")
     if workers != 1:

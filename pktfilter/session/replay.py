@@ -45,7 +45,7 @@ class Replay:
         on_progress: Callable[[Progress], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
     ) -> None:
-        check_options(batch, workers, seed)
+        check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
         resolve_engine(engine)
