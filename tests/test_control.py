@@ -176,6 +176,23 @@ def test_trials_are_begun_and_ended_from_a_second_process(
     assert result["actions"]["pass"] == 8 and result["actions"]["drop"] == 5
 
 
+def test_what_a_guard_ended_is_told_afterwards(
+    tmp_path: Path, replaying: Callable[..., Replaying]
+) -> None:
+    engine = replaying(program(tmp_path, PASS))
+    drop = program(tmp_path, DROP, "drop.s")
+    engine.ask("link", "shadow", drop, "--guard")
+    engine.send(1001)
+    until(lambda: engine.packets() == 1001)
+    for word in ("promote", "abandon"):
+        error = engine.ask("link", word, code=1).error
+        assert "the guard ended the shadow or canary: difference rate 1 above 0.01" in error
+    engine.ask("link", "detach", 1)
+    for command in (("update", drop), ("show",), ("rollback",)):
+        assert "no link is attached any more" in engine.ask("link", *command, code=1).error
+    assert engine.end().json["actions"]["pass"] == 1001
+
+
 def test_watch_republishes_and_survives_a_bad_file(
     tmp_path: Path, replaying: Callable[..., Replaying]
 ) -> None:

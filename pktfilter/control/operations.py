@@ -49,18 +49,22 @@ class Engine:
         """The link of this id; with None the only one."""
         links = self.links()
         if number is None:
-            if len(links) != 1:
+            if not links:
+                raise InputError("no link is attached any more, so no program runs")
+            if len(links) > 1:
                 raise InputError(
-                    f"{len(links)} links are attached",
-                    expected="one, or its id",
-                    hint="'pktfilter link list' shows them",
+                    "several links are attached",
+                    found=", ".join(str(link.id) for link in links),
+                    hint="choose one by its id; 'pktfilter link list' shows them",
                 )
             return links[0]
         for link in links:
             if link.id == number:
                 return link
-        ids = ", ".join(str(link.id) for link in links) or "none"
-        raise InputError("no such link is attached", found=number, expected=f"one of: {ids}")
+        ids = ", ".join(str(link.id) for link in links)
+        raise InputError(
+            "no such link is attached", found=number, expected=f"one of: {ids}" if ids else None
+        )
 
     def maps(self) -> list[Map]:
         """Maps that attached programs name, each once."""
@@ -254,6 +258,12 @@ def _trial(engine: Engine, request: dict[str, Any]) -> Trial:
     link = engine.link(number)
     trial = link.trial
     if trial is None:
+        last = link.history[-1]
+        if last.cause == "guard":
+            raise InputError(
+                f"link {link.id}: the guard ended the shadow or canary: {last.detail}",
+                hint=f"its program is '{link.program.name}' as before" if link.program else None,
+            )
         raise InputError(
             "no shadow or canary runs at the link", found=f"link {link.id}", hint="start one first"
         )
