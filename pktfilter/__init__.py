@@ -175,7 +175,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "ObjectSpec":
         import_module(".handles.loader", __name__)  # gives specs their load()
-    value = getattr(import_module(_WHERE[name], __name__), name)
+    try:
+        value = getattr(import_module(_WHERE[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(f"{__name__}._core."):
+            raise
+        raise ImportError(
+            f"{__path__[0]} is pktfilter's source tree, without the compiled core; start Python in "
+            "another directory to use the installed package, or run: python setup.py build_ext --inplace"
+        ) from error
     globals()[name] = value
     return value
 

@@ -113,6 +113,9 @@ def live_summary(result: LiveResult) -> RenderableType:
     return Group(table, "", *_facts(result))
 
 
+_ENDS = {"interrupted": "interrupted", "error": "ended by an error"}
+
+
 def _facts(result: LiveResult) -> list[str]:
     lines = []
     if result.elapsed_s > 0:
@@ -120,7 +123,7 @@ def _facts(result: LiveResult) -> list[str]:
         space = "" if per_second[-1].isalpha() else " "
         lines.append(
             f"{_title(result)}: {result.elapsed_s:.3f} s, {per_second}{space}packet/s, "
-            f"ended by {result.ended}"
+            f"{_ENDS.get(result.ended, f'ended by {result.ended}')}"
         )
     for entry in result.interfaces:
         if entry.received is None:

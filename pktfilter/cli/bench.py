@@ -19,7 +19,9 @@ def bench_command() -> None:
     """Measurements that need nothing but pktfilter."""
 
 
-@bench_command.command(name="swap")
+@bench_command.command(
+    name="swap", short_help="Replace a program under full load, in every way there is."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option(
     "--seconds",
@@ -53,7 +55,7 @@ def bench_command() -> None:
     help="Seconds from one update to the next. [default: as fast as every worker meets them]",
 )
 @click.option(
-    "--quick", is_flag=True, help="Ends after a few seconds: only a glance at the other ways."
+    "--quick", is_flag=True, help="End after a few seconds: only a glance at the other ways."
 )
 @click.option("--plot", metavar="FILE", help="Draw the update times into FILE (.svg, .png, .pdf).")
 def swap_command(

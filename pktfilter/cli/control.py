@@ -23,7 +23,11 @@ _socket = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print the engine's answer as JSON.")
 _link = click.option(
-    "--link", "number", type=int, metavar="ID", help="The link. [default: the only one]"
+    "--link",
+    "number",
+    type=int,
+    metavar="ID",
+    help="The link's id. [default: that of the only one]",
 )
 
 
@@ -67,11 +71,14 @@ def link_command() -> None:
     """Shows and replaces the programs of a running `live` or replay."""
 
 
-@link_command.command("list")
+@link_command.command("list", short_help="List the links of running engines.")
 @_socket
 @_json
 def link_list(path: Path | None, as_json: bool) -> None:
-    """Lists the links of the engine; without --socket, of every engine of this user."""
+    """Lists the links of the engine; without --socket, of every engine of this user.
+
+    An engine that was started with --control PATH is found by --socket PATH only.
+    """
     found = [path] if path is not None else sockets()
     answers = [{"socket": str(p), "links": _ask(p, "link.list")} for p in found]
     if as_json:
@@ -89,7 +96,7 @@ def link_list(path: Path | None, as_json: bool) -> None:
         )
 
 
-@link_command.command("show")
+@link_command.command("show", short_help="Show a link, its history and its trial.")
 @_link
 @_socket
 @_json
@@ -111,7 +118,7 @@ def _generation(row: dict[str, Any]) -> str:
     return text + (f"  ({row['detail']})" if row.get("detail") else "")
 
 
-@link_command.command("update")
+@link_command.command("update", short_help="Replace a link's program.")
 @click.argument("prog")
 @_link
 @click.option(
@@ -149,7 +156,7 @@ def link_update(
     _print(answer, as_json, _change(answer))
 
 
-@link_command.command("rollback")
+@link_command.command("rollback", short_help="Go back to the program that ran before.")
 @_link
 @click.option("--to", type=int, metavar="N", help="To generation N. [default: the one before]")
 @_socket
@@ -160,7 +167,7 @@ def link_rollback(number: int | None, to: int | None, path: Path | None, as_json
     _print(answer, as_json, _change(answer))
 
 
-@link_command.command("detach")
+@link_command.command("detach", short_help="Take a link out of its chain, for good.")
 @click.argument("number", type=int, metavar="ID")
 @_socket
 @_json
@@ -195,7 +202,7 @@ def _report(answer: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@link_command.command("shadow")
+@link_command.command("shadow", short_help="Run a candidate beside a link's program, and compare.")
 @click.argument("prog")
 @_guard
 @_link
@@ -209,14 +216,15 @@ def link_shadow(
     _print(answer, as_json, _report(answer))
 
 
-@link_command.command("canary")
+@link_command.command("canary", short_help="Let a candidate decide a share of the flows.")
 @click.argument("prog")
 @click.option(
     "--fraction",
     type=click.FloatRange(0, 1),
     default=0.05,
     show_default=True,
-    help="Share of the flows that PROG decides.",
+    metavar="F",
+    help="Share of the flows that PROG decides, 0 to 1.",
 )
 @_guard
 @_link
@@ -237,7 +245,7 @@ def link_canary(
     _print(answer, as_json, _report(answer))
 
 
-@link_command.command("promote")
+@link_command.command("promote", short_help="Make a trial's candidate the link's program.")
 @_link
 @_socket
 @_json
@@ -247,7 +255,7 @@ def link_promote(number: int | None, path: Path | None, as_json: bool) -> None:
     _print(answer, as_json, _report(answer))
 
 
-@link_command.command("abandon")
+@link_command.command("abandon", short_help="End a trial; the link's program stays.")
 @_link
 @_socket
 @_json
@@ -265,7 +273,7 @@ def map_command() -> None:
     """
 
 
-@map_command.command("show")
+@map_command.command("show", short_help="Show maps and their sizes.")
 @click.argument("name", required=False)
 @_socket
 @_json
@@ -276,9 +284,12 @@ def map_show(name: str | None, path: Path | None, as_json: bool) -> None:
     _print(answer, as_json, _table(answer, columns))
 
 
-@map_command.command("dump")
+@map_command.command("dump", short_help="Print a map's entries.")
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, metavar="N")
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, metavar="N",
+    help="Entries that are printed, at most.",
+)  # fmt: skip
 @_socket
 @_json
 def map_dump(name: str, limit: int, path: Path | None, as_json: bool) -> None:
@@ -294,7 +305,7 @@ def _value(value: Any) -> str:
     return " | ".join(value) if isinstance(value, list) else str(value)
 
 
-@map_command.command("set")
+@map_command.command("set", short_help="Set a map's entry.")
 @click.argument("name")
 @click.argument("key")
 @click.argument("value")
@@ -306,7 +317,7 @@ def map_set(name: str, key: str, value: str, path: Path | None, as_json: bool) -
     _print(answer, as_json, f"{answer['map']}: {answer['entries']} entries")
 
 
-@map_command.command("delete")
+@map_command.command("delete", short_help="Remove a map's entry.")
 @click.argument("name")
 @click.argument("key")
 @_socket

@@ -14,8 +14,9 @@ _FLOWS = ("zipf", "one", "per-packet")
 @click.command(name="generate", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("output")
 @click.option(
-    "-n", "--packets", default=1_000_000, type=click.IntRange(0), metavar="N", show_default=True
-)
+    "-n", "--packets", default=1_000_000, type=click.IntRange(0), metavar="N", show_default=True,
+    help="Packets to write.",
+)  # fmt: skip
 @click.option(
     "--profile",
     default="mix",
@@ -24,13 +25,14 @@ _FLOWS = ("zipf", "one", "per-packet")
     metavar="NAME",
     help=f"Sizes and protocols: {', '.join(sorted(profiles()))}.",
 )
-@click.option("--seed", default=0, type=click.IntRange(0), metavar="N", show_default=True)
+@click.option("--seed", default=0, type=click.IntRange(0), metavar="N", show_default=True,
+              help="Another seed makes another capture.")  # fmt: skip
 @click.option(
     "--flows",
     default="zipf",
     show_default=True,
     metavar="KIND|N",
-    help=f"{', '.join(_FLOWS)}, or a number.",
+    help=f"How packets fall to flows: {', '.join(_FLOWS)}, or a number of flows.",
 )
 @click.option("--nanosecond", is_flag=True, help="Write nanosecond pcap.")
 @click.option("--rate", default=1_000_000, type=click.IntRange(1), metavar="N", show_default=True,
@@ -41,6 +43,8 @@ def generate_command(
     """Writes a capture of generated packets to OUTPUT: the same one for the same options and seed."""
     from ..generate import generate
 
+    if output == "-":
+        raise UsageError("a capture is generated into a file", found="-", hint="name one")
     try:
         made = generate(
             output, packets=packets, profile=profile, seed=seed, flows=int(flows) if flows.isdecimal() else flows,

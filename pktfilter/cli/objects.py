@@ -6,6 +6,7 @@ import json
 
 import click
 
+from . import UsageError
 from .programs import choose, spec_of
 
 #: Columns where nobody looks at a screen: tables are not folded.
@@ -65,4 +66,6 @@ def asm_command(file: str, output: str) -> None:
     """Assembles FILE.s (the syntax of `disasm`) into a BPF object."""
     from ..assembler import assemble_file, write_object
 
+    if output == "-":
+        raise UsageError("an object is written to a file", found="-", hint="name one")
     write_object(assemble_file(file), output)

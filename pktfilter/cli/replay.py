@@ -124,7 +124,8 @@ def _swap_option(text: str) -> tuple[int, str]:
     "--guard",
     is_flag=True,
     help="End the shadow or canary by itself when it differs in over 1 % of the packets (shadow), "
-    "faults, drops 5 points more or less, or takes over twice as long.",
+    "faults, drops 5 points more or less, or takes over twice as long. All but faults are judged once "
+    "each program ran 1000 packets.",
 )
 @click.option(
     "--linear",
@@ -217,7 +218,7 @@ def replay_command(
             result = run.run()
     result.startup_s = startup
     result.trial = None if trial is None else trial.report
-    _print(result, as_json=as_json, to_stdout=to_stdout)
+    _print(result, as_json=as_json, to_stdout=to_stdout, guarded=guard)
     if result.swaps_left and not (result.errors or result.interrupted):
         late = ", ".join(str(n) for n in result.swaps_left)
         click.echo(
@@ -231,7 +232,7 @@ def replay_command(
     return EXIT_REFUSED if result.errors else 0
 
 
-def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool) -> None:
+def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool, guarded: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.to_json()), err=to_stdout)
         return
@@ -248,7 +249,7 @@ def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool) -> None:
         from .trials import trial_summary
 
         console.print("")
-        console.print(trial_summary(result.trial))
+        console.print(trial_summary(result.trial, guarded))
 
 
 @contextmanager

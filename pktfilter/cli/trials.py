@@ -58,8 +58,11 @@ def begin_trial(
     return None
 
 
-def trial_summary(report: TrialReport) -> RenderableType:
-    """The arms side by side; of a shadow also the differing actions and a few packets."""
+def trial_summary(report: TrialReport, guarded: bool = False) -> RenderableType:
+    """The arms side by side; of a shadow also the differing actions and a few packets.
+
+    `guarded`: a guard with the usual limits watched it, and whether it saw enough is said.
+    """
     from rich.console import Group
     from rich.table import Table
 
@@ -69,6 +72,12 @@ def trial_summary(report: TrialReport) -> RenderableType:
     for word, arm in (("current", report.current), ("candidate", report.candidate)):
         arms.add_row(word, *_arm(arm))
     parts: list[RenderableType] = [arms]
+    seen, wanted = min(report.current.packets, report.candidate.packets), Guard().min_packets
+    if guarded and report.state == "running" and seen < wanted:
+        parts.append(
+            f"the guard judged faults only: for the rest it wants {wanted:,} packets of each "
+            f"program, and saw {seen:,}"
+        )
     if report.kind == "shadow":
         parts += ["", *_differences(report)]
     return Group(*parts)

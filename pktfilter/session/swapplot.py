@@ -15,7 +15,7 @@ def need_matplotlib() -> None:
 
     if find_spec("matplotlib") is None:
         raise InputError(
-            "a picture needs matplotlib", hint="install it with: pip install 'pktfilter[plot]'"
+            "a picture needs matplotlib, which is not installed", hint="pip install matplotlib"
         )
 
 
