@@ -401,6 +401,12 @@ def test_arguments_that_name_no_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["p.s"]
 
 
+def test_an_interface_that_is_none_is_the_only_thing_said() -> None:
+    error = run("live", "no-such-0", PASS, code=1).error
+    assert error.startswith("pktfilter: no-such-0: there is no such network interface")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize("group", [(), ("link",), ("map",), ("bench",)])
 def test_lists_of_commands_are_whole_sentences(group: tuple[str, ...]) -> None:
     """No line of a list of commands is cut short, and all are in one tone: they begin with a verb."""

@@ -21,6 +21,7 @@ from .running import (
     controlled,
     interruptible,
     print_trace,
+    say,
     watch_option,
     watched,
 )
@@ -213,6 +214,7 @@ def live_command(
     hook = Hook("ingress")
     link = hook.attach(load_program(prog, verify=not unverified)[1])
     to_stdout = write == "-"
+    announced: list[str] = []  # said once the interfaces are open
     with _table(not (as_json or quiet)) as on_progress:
         run = Live(
             interface,
@@ -239,11 +241,13 @@ def live_command(
             engine=engine,
             linear=linear,
             on_progress=on_progress,
-            on_start=None if quiet else _announce,
+            on_start=None if quiet else lambda run: _announce(run, announced),
             on_trace=print_trace,
         )  # fmt: skip
         with (
-            controlled(hook.datapath, f"live {interface} {prog}", path=control, quiet=quiet),
+            controlled(
+                hook.datapath, f"live {interface} {prog}", path=control, tell=announced.append
+            ),
             watched(watch, prog, link),
             interruptible(lambda: run.stop("interrupted")),
         ):
@@ -256,8 +260,10 @@ def live_command(
     return EXIT_REFUSED if result.errors else 0
 
 
-def _announce(run: Live) -> None:
-    """What this run will do to traffic, before the first packet."""
+def _announce(run: Live, before: list[str]) -> None:
+    """What this run will do to traffic, before the first packet; first the lines `before`."""
+    for line in before:
+        say(line)
     if run.out is None:
         text = (
             f"observing {run.interface}: verdicts are counted, packets go their way; "
@@ -268,7 +274,7 @@ def _announce(run: Live) -> None:
         text = (
             f"filtering {run.interface} {arrow} {run.out}: what the program lets through is sent on"
         )
-    click.echo(f"pktfilter: {text}", err=True)
+    say(text)
 
 
 def _print(result: LiveResult, *, as_json: bool, quiet: bool, to_stdout: bool) -> None:

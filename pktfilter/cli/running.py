@@ -66,9 +66,9 @@ def controlled(
     *,
     path: Path | None = None,
     after: float = 0.0,
-    quiet: bool = False,
+    tell: Callable[[str], None] = say,
 ) -> Iterator[None]:
-    """Listens on a control socket meanwhile, from `after` seconds on, and says where unless `quiet`.
+    """Listens on a control socket meanwhile, from `after` seconds on; `tell` is told where.
 
     A socket that cannot be made stops the run only where the user named it.
     """
@@ -89,8 +89,7 @@ def controlled(
                 raise
             say(f"note: not controllable: {error}")
         else:
-            if not quiet:
-                say(f"control: pktfilter link list --socket {server.path}")
+            tell(f"control: pktfilter link list --socket {server.path}")
 
     with ExitStack() as stack:
         stack.callback(server.close)
