@@ -29,7 +29,7 @@ PORTFW = EXAMPLES / "portfw.o"
 COMMAND = [
     sys.executable,
     "-c",
-    "import sys; del sys.path[0]; sys.argv[0] = 'pktfilter'; from pktfilter.cli import main; main()",
+    "import sys; del sys.path[0]; sys.argv[0] = 'pktfilter'; from pktfilter.__main__ import main; main()",
 ]
 #: The package under test, wherever it is; commands run in directories that hold no other.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(pktfilter.__file__).parents[1])}

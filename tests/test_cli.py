@@ -401,6 +401,19 @@ def test_arguments_that_name_no_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["p.s"]
 
 
+def test_ctrl_c_before_the_command_line_is_there() -> None:
+    early = (
+        "import os, signal, sys\n"
+        "class Early:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Early())\n"
+    )
+    command = [*COMMAND[:2], early + COMMAND[2], "--version"]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=PCAPS, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
 def test_an_interface_that_is_none_is_the_only_thing_said() -> None:
     error = run("live", "no-such-0", PASS, code=1).error
     assert error.startswith("pktfilter: no-such-0: there is no such network interface")
