@@ -361,5 +361,7 @@ def test_a_long_replay_says_where_it_is_controlled(tmp_path: Path) -> None:
         where = line.split()[-1]
         done = subprocess.run(["test", "-S", where], check=False)
         assert done.returncode == 0
-        assert "pass" in run("link", "list", "--socket", where).text
+        listed = run("link", "list", "--socket", where).text
+        assert listed.startswith(f"replay {EXAMPLES / 'pass.o'}: {where}\n")
+        assert "attached" in listed
     assert finish(process).code == 0

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..control import Client, sockets
+from ..errors import ControlError
 from .programs import split
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -79,15 +80,24 @@ def link_list(path: Path | None, as_json: bool) -> None:
 
     An engine that was started with --control PATH is found by --socket PATH only.
     """
-    found = [path] if path is not None else sockets()
-    answers = [{"socket": str(p), "links": _ask(p, "link.list")} for p in found]
+    answers = []
+    for each in [path] if path is not None else sockets():
+        try:
+            with Client(each) as client:
+                title = client.ask("info")["title"]
+                answers.append(
+                    {"socket": str(each), "title": title, "links": client.ask("link.list")}
+                )
+        except ControlError:
+            if path is not None:
+                raise  # of several engines one may end meanwhile
     if as_json:
         click.echo(json.dumps(answers))
         return
     if not answers:
         click.echo("no engine of this user is running")
     for answer in answers:
-        click.echo(answer["socket"])
+        click.echo(f"{answer['title']}: {answer['socket']}")
         click.echo(
             _table(
                 answer["links"],

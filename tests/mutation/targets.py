@@ -81,7 +81,16 @@ TARGETS = {
     "hook": Target(
         files=("csrc/rcu/*.[ch]", "csrc/hook/*.[ch]"),
         stages=(
-            CTests("c", ("test_hook.c", "test_hook_links.c", "test_hook_reach.c", "test_rcu.c", "test_map_binding.c")),
+            CTests(
+                "c",
+                (
+                    "test_hook.c",
+                    "test_hook_links.c",
+                    "test_hook_reach.c",
+                    "test_rcu.c",
+                    "test_map_binding.c",
+                ),
+            ),
             CTests("stress", ("test_*_stress.c", "test_run.c")),
             CTests("races", ("test_rcu.c", "test_swap_stress.c"), TSAN),
             CTests("sanitizers", ("test_hook.c", "test_hook_links.c"), ASAN),
