@@ -143,5 +143,7 @@ enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan 
 /* keep: the bindings' references were handed on and subscriptions stay. */
 void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, int keep);
 enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog);
+/* The name (PF_NAME_MAX) of a map that programs can write and runs of both can come to, by tail calls too. Under dp->lock. */
+enum pf_err pf_reach_shared(const struct pf_prog *a, const struct pf_prog *b, char *name, int *found, struct pf_diag *diag);
 
 #endif

@@ -114,9 +114,10 @@ static enum pf_err add_prog(struct pf_reach *reach, const struct pf_prog *prog, 
 	return PF_OK;
 }
 
+/* Nothing to subscribe: the datapath hears of it already, or there is no plan of a world. */
 static int known(const struct pf_world_plan *plan, const struct pf_map *map)
 {
-	return plan->current && pf_bindings_of(&plan->current->bindings, map);
+	return !plan || (plan->current && pf_bindings_of(&plan->current->bindings, map));
 }
 
 /* A binding map: subscribed first, then read (H3). */
@@ -226,6 +227,61 @@ enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan 
 		err = settle_engines(reach, plan->limit, diag);
 	if (err)
 		pf_reach_release(reach, plan, 0);
+	return err;
+}
+
+static enum pf_err add_written(struct pf_pointers *written, const struct pf_map *map, struct pf_diag *diag)
+{
+	if (!pf_map_prog_writable(map) || position_of(written, map) != NO_POSITION)
+		return PF_OK;
+	if (!grow(written))
+		return pf_hook_nomem(diag);
+	written->items[written->count] = map;
+	enter(written, written->count++);
+	return PF_OK;
+}
+
+/* Maps of the program itself (those that hold bindings too: what will stand in them is not known), of what it can
+ * tail-call, and in its maps of maps. */
+static enum pf_err collect_written(struct pf_reach *reach, struct pf_pointers *written, const struct pf_prog *prog,
+				   struct pf_diag *diag)
+{
+	enum pf_err err = add_prog(reach, prog, diag);
+	for (uint32_t n = 0; n < reach->progs.count && !err; n++) {
+		struct pf_prog *p = (struct pf_prog *)reach->progs.items[n];
+		err = visit_prog(reach, NULL, p, diag);
+		for (uint32_t i = 0; i < p->map_count && !err; i++)
+			if (!n || !holds_bindings(p->maps[i].map->def.type))
+				err = add_written(written, p->maps[i].map, diag);
+	}
+	for (uint32_t n = 0; n < reach->maps.count && !err; n++) {
+		const struct pf_binding *binding = reach->bindings[n];
+		if (((const struct pf_map *)reach->maps.items[n])->def.type == PF_MAP_PROG_ARRAY)
+			continue;
+		for (uint32_t i = 0; i < binding->capacity && !err; i++)
+			if (binding->objects[i])
+				err = add_written(written, (const struct pf_map *)binding->objects[i], diag);
+	}
+	return err;
+}
+
+enum pf_err pf_reach_shared(const struct pf_prog *a, const struct pf_prog *b, char *name, int *found, struct pf_diag *diag)
+{
+	struct pf_reach reach[2] = { { .bindings = NULL } };
+	struct pf_pointers written[2] = { { .items = NULL } };
+	enum pf_err err = collect_written(&reach[0], &written[0], a, diag);
+	if (!err)
+		err = collect_written(&reach[1], &written[1], b, diag);
+	*found = 0;
+	for (uint32_t i = 0; i < written[0].count && !err && !*found; i++) {
+		const struct pf_map *map = written[0].items[i];
+		*found = position_of(&written[1], map) != NO_POSITION;
+		memcpy(name, map->name, PF_NAME_MAX); /* the bindings that keep it alive are put below */
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		release(&written[i]);
+		pf_reach_release(&reach[i], NULL, 0);
+	}
 	return err;
 }
 

@@ -82,16 +82,12 @@ static enum pf_err check_shared(const struct pf_trial *trial, const struct pf_pr
 {
 	if (trial->kind != PF_TRIAL_SHADOW)
 		return PF_OK;
-	for (uint32_t i = 0; i < trial->prog->map_count; i++) {
-		const struct pf_map *map = trial->prog->maps[i].map;
-		if (!pf_map_prog_writable(map))
-			continue;
-		for (uint32_t k = 0; k < now->map_count; k++)
-			if (now->maps[k].map == map)
-				return pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_TRIAL_SHARED, 0, 0, trial->prog->id,
-						   now->id, map->name);
-	}
-	return PF_OK;
+	char name[PF_NAME_MAX];
+	int found;
+	enum pf_err err = pf_reach_shared(trial->prog, now, name, &found, diag);
+	if (err || !found)
+		return err;
+	return pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_TRIAL_SHARED, 0, 0, trial->prog->id, now->id, name);
 }
 
 static void stage(struct pf_edit *edit, struct pf_trial *trial)

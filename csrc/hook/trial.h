@@ -101,8 +101,9 @@ struct pf_trial {
 	char why[PF_DETAIL_MAX];
 };
 
-/* One reference for the caller. PF_EINVAL: options out of range. A shadow must not share a map which programs can write with
- * the link's program, since it would change what that one sees: that is checked at the start. */
+/* One reference for the caller. PF_EINVAL: options out of range. A shadow must not come to a map which programs can write and
+ * the link's program comes to, by tail calls and maps of maps too: it would change what that one sees. Checked at the start,
+ * for what stands in prog arrays and maps of maps then. */
 PF_API enum pf_err pf_trial_create(struct pf_link *link, struct pf_prog *candidate,
 				   const struct pf_trial_options *options, struct pf_trial **trial,
 				   struct pf_diag *diag);
