@@ -85,11 +85,12 @@ static struct pf_subscriber *subscriber_create(struct pf_datapath *dp)
 static void datapath_destroy(struct pf_ref *ref)
 {
 	struct pf_datapath *dp = (struct pf_datapath *)ref;
+	pf_rcu_destroy(&dp->rcu);
 	pthread_mutex_destroy(&dp->lock);
 	free(dp);
 }
 
-/* The life's last reference (H2). Detached links may still be asked things, which takes only lock and memory. */
+/* The life's last reference (H2). Detached links may still be asked things, and waited for: both locks stay. */
 static void tear_down(struct pf_datapath *dp)
 {
 	pthread_mutex_lock(&dp->subscriber->lock);
@@ -125,7 +126,7 @@ static void tear_down(struct pf_datapath *dp)
 		pf_trial_revert(link);
 		pf_link_put(link);
 	}
-	pf_rcu_destroy(&dp->rcu);
+	(void)PF_BUG_ON(pf_rcu_reclaim(&dp->rcu) != 0); /* a worker is still registered and online */
 	pf_ref_put(&dp->subscriber->ref);
 	dp->subscriber = NULL;
 }
@@ -146,7 +147,6 @@ enum pf_err pf_datapath_create(struct pf_datapath **out, struct pf_diag *diag)
 	enum pf_err err = dp->subscriber ? republish(dp, 0, dp->engine, diag)
 					 : pf_hook_nomem(diag);
 	if (err) {
-		pf_rcu_destroy(&dp->rcu);
 		if (dp->subscriber)
 			pf_ref_put(&dp->subscriber->ref);
 		pf_ref_put(&dp->ref);

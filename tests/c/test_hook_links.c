@@ -9,6 +9,17 @@
 
 #define MANY 6
 
+/* A lock that is no more is refused by the C library, which nobody would notice. */
+int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+	int refused = __real_pthread_mutex_lock(mutex);
+	CHECK_EQ(refused, 0);
+	return refused;
+}
+
 struct kit {
 	struct pf_datapath *dp;
 	struct pf_prog *progs[MANY];
@@ -404,6 +415,24 @@ static void test_times(void)
 	kit_destroy(&k);
 }
 
+/* The grace period of a change is over when the datapath is, and who holds the link may find that out. */
+static void test_wait_after_the_end_of_the_datapath(void)
+{
+	struct pf_datapath *dp = datapath_of(1);
+	struct pf_prog *a = returning(1), *b = returning(2);
+	struct pf_link *link = attached(dp, 0, a, 0, 0);
+	struct pf_change change;
+	uint64_t grace = 0;
+	CHECK_EQ(pf_link_update(link, b, NULL, &change, NULL), PF_OK);
+	pf_prog_put(change.old);
+	pf_datapath_put(dp);
+	CHECK_EQ(pf_link_wait(link, &change, 0, NULL, &grace, NULL), PF_OK);
+	CHECK(grace);
+	pf_link_put(link);
+	pf_prog_put(a);
+	pf_prog_put(b);
+}
+
 int main(void)
 {
 	test_rollback();
@@ -414,5 +443,6 @@ int main(void)
 	test_states_and_grace();
 	test_race();
 	test_times();
+	test_wait_after_the_end_of_the_datapath();
 	return 0;
 }
