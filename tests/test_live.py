@@ -400,7 +400,7 @@ def test_refusals_are_one_sentence(
     [
         ["--both"], ["--files", "3", "-w", "x"], ["--size", "3"], ["--rotate-size", "1k"],
         ["--write", "drop"], ["--comment"], ["--rotate-size", "x", "-w", "x"],
-        ["--out", "b1", "--outgoing"],
+        ["--out", "b1", "--outgoing"], ["--out", "b1", "--snaplen", "100"],
     ],
 )  # fmt: skip
 def test_usage_errors(net: Net, arguments: list[str]) -> None:

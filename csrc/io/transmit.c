@@ -98,6 +98,10 @@ static void transmit_emit(struct pf_sink *sink, const struct pf_source *source, 
 	if (t->failed.err || PF_BUG_ON(desc->iface >= PF_RING_PORTS) ||
 	    !destination(verdict->action, desc->iface, &port))
 		return;
+	if (desc->caplen < desc->wire_len) { /* X1: the rest of it is not here */
+		t->counts[port].too_long++;
+		return;
+	}
 	if (!make_room(t, len)) {
 		pf_diag_set(&t->failed, PF_ENOMEM, PF_DIAG_LIVE_SEND, port, 0, 0, 0, pf_err_text(PF_ENOMEM));
 		return;

@@ -2,7 +2,8 @@
  *
  * Invariants
  *   X1 PASS and REDIRECT go to the other port than the packet came from, TX goes back to that one, DROP and ABORTED go
- *      nowhere. Each packet is sent once, as the program left it, in the order of arrival per port.
+ *      nowhere. Each packet is sent once, as the program left it, in the order of arrival per port; one that was captured
+ *      cut is not sent.
  *   X2 emit only copies; flush sends. Memory is bounded by what one batch lets through.
  *   X3 A full queue is waited for, at most retry_ms a flush, then the packet is given up and counted:
  *      packets let through = sent + dropped + too_long + refused.
@@ -20,7 +21,7 @@ struct pf_transmit; /* its first member is struct pf_sink */
 struct pf_transmit_counts {
 	uint64_t sent, sent_bytes;
 	uint64_t dropped;  /* the queue stayed full */
-	uint64_t too_long; /* for the interface (EMSGSIZE) */
+	uint64_t too_long; /* for the interface (EMSGSIZE), or for the capture, which cut it */
 	uint64_t refused;  /* by the kernel for another reason, as a packet shorter than its header */
 };
 

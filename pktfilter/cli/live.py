@@ -14,6 +14,7 @@ from ..handles.hooks import Hook
 from ..handles.program import resolve_engine
 from ..session import BATCH_MAX, DEFAULT_LIVE_BATCH, Live, LiveResult
 from ..sinks import WRITE_CHOICES
+from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .programs import load_program
 from .running import (
@@ -115,11 +116,11 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
 )
 @click.option(
     "--snaplen",
-    default=262144,
-    type=click.IntRange(64, 262144),
+    default=SNAPLEN_MAX,
+    type=click.IntRange(SNAPLEN_MIN, SNAPLEN_MAX),
     metavar="N",
     show_default=True,
-    help="Bytes of each packet that are captured.",
+    help="Bytes of each packet that are captured; all of them with --out.",
 )
 @click.option(
     "--ring-mib",
@@ -208,6 +209,8 @@ def live_command(
         raise UsageError("--both needs a second interface", hint="add --out IFACE")
     if out is not None and outgoing:
         raise UsageError("--outgoing is for observing: a filter would see what it sent itself")
+    if out is not None and snaplen < SNAPLEN_MAX:
+        raise UsageError("--snaplen is for observing: a filter would send packets that it cut")
     if files is not None and not (rotate_bytes or rotate_seconds):
         raise UsageError("--files is about rotation", hint="add --rotate-size or --rotate-time")
     resolve_engine(engine)

@@ -15,7 +15,7 @@ from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
 from ..sinks import LET_THROUGH, RotatingSink
 from ..sources import InterfaceCounts, LiveSource, PathLike
-from ..sources.live import SLICE_MS, interface_index
+from ..sources.live import SLICE_MS, SNAPLEN_MAX, interface_index
 from .live_results import GenerationReport, LiveResult, SentCounts
 from .options import check_options
 
@@ -57,7 +57,7 @@ class Live:
         outgoing: bool = False,
         partial: str | None = None,
         promiscuous: bool | None = None,
-        snaplen: int = 262144,
+        snaplen: int = SNAPLEN_MAX,
         ring_mib: int = 16,
         latency_ms: int | None = None,
         batch: int = DEFAULT_LIVE_BATCH,
@@ -73,7 +73,7 @@ class Live:
         resolve_engine(engine)
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
-        _check_filter(interface, out, both, outgoing, backend)
+        _check_filter(interface, out, both, outgoing, backend, snaplen)
         for what, value in (("packets", count), ("seconds", seconds), ("bytes", size)):
             if value is not None and value <= 0:
                 raise InputError(
@@ -286,7 +286,7 @@ class Live:
 
 
 def _check_filter(
-    interface: str, out: str | None, both: bool, outgoing: bool, backend: str
+    interface: str, out: str | None, both: bool, outgoing: bool, backend: str, snaplen: int
 ) -> None:
     if out is None:
         if both:
@@ -301,6 +301,12 @@ def _check_filter(
         )
     if backend != "ring":
         raise InputError("only the ring can filter between interfaces", found=backend)
+    if snaplen < SNAPLEN_MAX:
+        raise InputError(
+            "a filter sends whole packets, so it cannot cut them when it takes them",
+            found=f"snaplen {snaplen}",
+            hint="observe without an output interface",
+        )
 
 
 def _generations(

@@ -13,7 +13,8 @@ from ..sources import InterfaceCounts
 class SentCounts:
     """Packets sent out of one interface: let through = sent + dropped + too_long + refused.
 
-    `dropped`: its queue stayed full; `too_long` for it; `refused` by the kernel for another reason.
+    `dropped`: its queue stayed full; `too_long` for it, or captured cut; `refused` by the kernel for
+    another reason.
     """
 
     name: str

@@ -48,7 +48,7 @@ static void emit(struct pf_sink *sink, uint32_t number, uint8_t action)
 	struct pf_desc desc = {.data = data, .iface = number % 2};
 	struct pf_verdict verdict = {.action = action};
 
-	desc.caplen = fill(data, number);
+	desc.caplen = desc.wire_len = fill(data, number);
 	pf_packet_init(&packet, data, desc.caplen, number % 3 ? UINT32_MAX : 50); /* in two parts, too */
 	sink->emit(sink, NULL, &desc, &packet, &verdict);
 }
@@ -126,6 +126,28 @@ static void test_sent_is_received(uint32_t lo)
 }
 
 /* Packets that came before are delivered; then the loss is reported, again and again. */
+/* What was captured cut is not sent as if it were whole. */
+static void test_cut_packets_are_not_sent(uint32_t lo)
+{
+	const uint32_t ports[PF_RING_PORTS] = {lo, lo};
+	uint8_t data[1024];
+	struct pf_packet packet;
+	struct pf_desc desc = {.data = data, .caplen = 64, .wire_len = fill(data, 100)};
+	struct pf_verdict verdict = {.action = PF_XDP_PASS};
+	struct pf_transmit_counts counts;
+	struct pf_transmit *transmit;
+
+	CHECK_EQ(pf_transmit_open(ports, 0, &transmit, NULL), PF_OK);
+	struct pf_sink *sink = pf_transmit_sink(transmit);
+	pf_packet_init(&packet, data, desc.caplen, UINT32_MAX);
+	sink->emit(sink, NULL, &desc, &packet, &verdict);
+	CHECK_EQ(sink->flush(sink, NULL), PF_OK);
+	pf_transmit_counts(transmit, 1, &counts);
+	CHECK_EQ(counts.sent, 0);
+	CHECK_EQ(counts.too_long, 1);
+	pf_transmit_close(transmit);
+}
+
 static void test_a_lost_interface(uint32_t lo)
 {
 	const struct pf_ring_options options = {.ifindex = {lo}, .ports = 1, .blocks = 4, .retire_ms = 50, .slice_ms = 10};
@@ -196,6 +218,7 @@ int main(void)
 	struct timespec nap = {.tv_nsec = 100000000};
 	nanosleep(&nap, NULL);
 	test_sent_is_received(lo);
+	test_cut_packets_are_not_sent(lo);
 	test_a_lost_interface(lo);
 	test_impossible_rings(lo);
 	return 0;
