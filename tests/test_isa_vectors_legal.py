@@ -227,6 +227,7 @@ def test_every_diagnostic_becomes_one_sentence() -> None:
         "IO": (errors.CaptureError, errors.OutputError),
         "HOOK": errors.LinkError,
         "RUN": errors.InputError,
+        "LIVE": (errors.InterfaceError, errors.OutputError),
     }
     for code, row in enumerate(DIAGS):
         if not code:
