@@ -12,18 +12,26 @@ import click
 
 from ..handles.hooks import Hook
 from ..handles.program import resolve_engine
-from ..session import BATCH_MAX, DEFAULT_LIVE_BATCH, Live, LiveResult
+from ..session import DEFAULT_LIVE_BATCH, Live, LiveResult
 from ..sinks import WRITE_CHOICES
 from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .options import (
+    batch_option,
+    control_option,
+    engine_option,
+    json_option,
+    linear_option,
+    unverified_option,
+    watch_option,
+    write_options,
+)
 from .programs import load_program
 from .running import (
-    control_option,
     controlled,
     interruptible,
     print_trace,
     say,
-    watch_option,
     watched,
 )
 
@@ -52,24 +60,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     "nowhere. [default: observe only]",
 )
 @click.option("--both", is_flag=True, help="With --out: filter both directions.")
-@click.option(
-    "-w",
-    "write",
-    metavar="FILE",
-    help="Write packets to FILE (.pcapng, or pcap for any other name; - is standard output).",
-)
-@click.option(
-    "--write",
-    "which",
-    multiple=True,
-    type=click.Choice(list(WRITE_CHOICES)),
-    metavar="ACTION",
-    help=f"Which packets -w writes: {', '.join(WRITE_CHOICES)}. Repeatable. "
-    "[default: passed, that is PASS and TX]",
-)
-@click.option(
-    "--comment", is_flag=True, help="pcapng: a comment with program and generation on each packet."
-)
+@write_options("FILE")
 @click.option(
     "-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N packets."
 )
@@ -136,36 +127,13 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     metavar="N",
     help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
 )
-@click.option(
-    "--engine",
-    default="auto",
-    type=click.Choice(["auto", "checked", "interp", "jit"]),
-    show_default=True,
-    help="checked: every access is checked when it happens. interp and jit need a verified program.",
-)
-@click.option(
-    "--batch",
-    default=DEFAULT_LIVE_BATCH,
-    type=click.IntRange(1, BATCH_MAX),
-    metavar="N",
-    show_default=True,
-    help="Packets between two points at which a program can be replaced, at most.",
-)
-@click.option(
-    "--linear",
-    default="kernel",
-    type=click.Choice(["kernel", "full"]),
-    show_default=True,
-    help="Linear bytes a program sees: at most 3520 as in Linux, or all.",
-)
-@click.option(
-    "--unverified",
-    is_flag=True,
-    help="Do not verify: run programs that cannot be proved safe, with every access checked.",
-)
+@engine_option
+@batch_option(DEFAULT_LIVE_BATCH)
+@linear_option
+@unverified_option
 @watch_option
 @control_option("")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@json_option
 @click.option("--quiet", is_flag=True, help="No table while it runs and no summary.")
 def live_command(
     interface: str,

@@ -15,17 +15,25 @@ import click
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import Program, resolve_engine
-from ..session import BATCH_MAX, DEFAULT_BATCH, Progress, Replay, ReplayResult
+from ..session import DEFAULT_BATCH, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .options import (
+    batch_option,
+    control_option,
+    engine_option,
+    json_option,
+    linear_option,
+    unverified_option,
+    watch_option,
+    write_options,
+)
 from .programs import load_program
 from .running import (
     LONG_SECONDS,
-    control_option,
     controlled,
     interruptible,
     print_trace,
-    watch_option,
     watched,
 )
 from .trials import begin_trial, check_trial_options
@@ -47,40 +55,10 @@ def _swap_option(text: str) -> tuple[int, str]:
 @click.command(name="replay", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("prog")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-w",
-    "write",
-    metavar="OUT",
-    help="Write packets to OUT (.pcapng, or pcap for any other name; - is standard output).",
-)
-@click.option(
-    "--write",
-    "which",
-    multiple=True,
-    type=click.Choice(list(WRITE_CHOICES)),
-    metavar="ACTION",
-    help=f"Which packets -w writes: {', '.join(WRITE_CHOICES)}. Repeatable. "
-    "[default: passed, that is PASS and TX]",
-)
-@click.option(
-    "--comment", is_flag=True, help="pcapng: a comment with program and generation on each packet."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-@click.option(
-    "--engine",
-    default="auto",
-    type=click.Choice(["auto", "checked", "interp", "jit"]),
-    show_default=True,
-    help="checked: every access is checked when it happens. interp and jit need a verified program.",
-)
-@click.option(
-    "--batch",
-    default=DEFAULT_BATCH,
-    type=click.IntRange(1, BATCH_MAX),
-    metavar="N",
-    show_default=True,
-    help=f"Packets between two points at which a program can be replaced, at most {BATCH_MAX}.",
-)
+@write_options("OUT")
+@json_option
+@engine_option
+@batch_option(DEFAULT_BATCH)
 @click.option(
     "--workers",
     default=1,
@@ -127,18 +105,8 @@ def _swap_option(text: str) -> tuple[int, str]:
     "faults, drops 5 points more or less, or takes over twice as long. All but faults are judged once "
     "each program ran 1000 packets.",
 )
-@click.option(
-    "--linear",
-    default="kernel",
-    type=click.Choice(["kernel", "full"]),
-    show_default=True,
-    help="Linear bytes a program sees: at most 3520 as in Linux, or all.",
-)
-@click.option(
-    "--unverified",
-    is_flag=True,
-    help="Do not verify: run programs that cannot be proved safe, with every access checked.",
-)
+@linear_option
+@unverified_option
 @watch_option
 @control_option(", once a replay takes longer than a second")
 @click.option(

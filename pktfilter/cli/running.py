@@ -11,7 +11,6 @@ from types import FrameType
 
 import click
 
-from ..control import ControlServer, Watcher
 from ..errors import PktfilterError, VerifierError
 from ..handles.hooks import Datapath
 from ..handles.links import Link
@@ -72,35 +71,37 @@ def controlled(
 
     A socket that cannot be made stops the run only where the user named it.
     """
-    try:
-        server = ControlServer(datapath, parse, path=path, title=title)
-    except PktfilterError as error:
-        if path is not None:
-            raise
-        say(f"note: not controllable: {error}")
-        yield
-        return
-
-    def start() -> None:
-        try:
-            server.start()
-        except PktfilterError as error:
-            if path is not None and not after:
-                raise
-            say(f"note: not controllable: {error}")
-        else:
-            tell(f"control: pktfilter link list --socket {server.path}")
-
     with ExitStack() as stack:
-        stack.callback(server.close)
+
+        def start() -> None:
+            # Here and not above: most replays end before they would need any of it.
+            from ..control import ControlServer
+
+            try:
+                server = ControlServer(datapath, parse, path=path, title=title)
+                stack.callback(server.close)
+                server.start()
+            except PktfilterError as error:
+                if path is not None:
+                    raise
+                say(f"note: not controllable: {error}")
+            else:
+                tell(f"control: pktfilter link list --socket {server.path}")
+
         if after:
             timer = threading.Timer(after, start)
             timer.daemon = True
             timer.start()
-            stack.callback(timer.cancel)
+            # Waits for a start that has begun: its server is then on the stack, and closed as well.
+            stack.callback(_end, timer)
         else:
             start()
         yield
+
+
+def _end(timer: threading.Timer) -> None:
+    timer.cancel()
+    timer.join()
 
 
 @contextmanager
@@ -125,23 +126,7 @@ def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
                 click.echo(diagnostic.render() + "\n", err=True)
         say(f"watch: {error}; generation {link.generation} goes on")
 
+    from ..control import Watcher
+
     with Watcher(split(prog)[0], changed, failed):
         yield
-
-
-watch_option = click.option(
-    "--watch",
-    is_flag=True,
-    help="Replace the program, its maps carried over, whenever its file changes.",
-)
-
-
-def control_option(when: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """`--control PATH`; `when` says when a run listens without it."""
-    return click.option(
-        "--control",
-        type=click.Path(path_type=Path),
-        metavar="PATH",
-        help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
-        f"user's own{when}]",
-    )
