@@ -123,7 +123,7 @@ static void tear_down(struct pf_datapath *dp)
 		link->next = NULL;
 		pf_prog_put(link->staged_prog);
 		link->staged_prog = NULL;
-		pf_trial_revert(link);
+		pf_trial_unstage(link);
 		pf_link_put(link);
 	}
 	(void)PF_BUG_ON(pf_rcu_reclaim(&dp->rcu) != 0); /* a worker is still registered and online */

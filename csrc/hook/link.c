@@ -192,7 +192,7 @@ static void revert(struct pf_datapath *dp, struct pf_edit *edits, uint32_t count
 			pf_prog_put(link->staged_prog); /* not the last, as in stage */
 		link->staged_prog = NULL;
 		link->staged = NULL;
-		pf_trial_revert(link);
+		pf_trial_revert(edit);
 		if (edit->kind == PF_EDIT_ATTACH) {
 			unlist(dp, link);
 			link->id = 0;

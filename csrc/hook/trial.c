@@ -113,7 +113,7 @@ enum pf_err pf_trial_apply(struct pf_edit *edit, struct pf_prog *now, struct pf_
 	struct pf_trial *trial = edit->trial;
 	const int runs = now && pf_link_view_trial(edit->link) == trial;
 	if (edit->kind == PF_EDIT_TRIAL) {
-		if (trial->state != PF_TRIAL_IDLE || trial->link != edit->link)
+		if (trial->begun || trial->link != edit->link)
 			return pf_diag_set(diag, PF_EBUSY, PF_DIAG_HOOK_TRIAL_AGAIN, 0, 0, 0, 0, trial->prog->name);
 		enum pf_err err = check_shared(trial, now, diag);
 		if (err)
@@ -121,6 +121,7 @@ enum pf_err pf_trial_apply(struct pf_edit *edit, struct pf_prog *now, struct pf_
 		edit->revision_only = trial->kind == PF_TRIAL_SHADOW;
 		keep_program(edit, now);
 		stage(edit, trial);
+		trial->begun = 1;
 		return PF_OK;
 	}
 	if (!runs) {
@@ -158,7 +159,14 @@ static void note_state(const struct pf_edit *edit)
 		end(edit->trial, edit->cause == PF_CAUSE_GUARD ? PF_TRIAL_TRIPPED : PF_TRIAL_ABANDONED, edit->detail);
 }
 
-void pf_trial_revert(struct pf_link *link)
+void pf_trial_revert(const struct pf_edit *edit)
+{
+	if (edit->kind == PF_EDIT_TRIAL)
+		edit->trial->begun = 0;
+	pf_trial_unstage(edit->link);
+}
+
+void pf_trial_unstage(struct pf_link *link)
 {
 	if (link->staged_trial)
 		pf_trial_put(link->staged_trial); /* not the last, as in stage */

@@ -97,7 +97,8 @@ struct pf_trial {
 	_Atomic uint32_t samples_taken; /* may exceed sample_room */
 	struct pf_trial_sample *samples;
 	struct pf_trial_row *rows; /* PF_RCU_WORKERS */
-	enum pf_trial_state state; /* this and why: under dp->lock */
+	enum pf_trial_state state; /* this, why and begun: under dp->lock */
+	uint8_t begun;             /* staged by a commit that may still fail, or began: it does not begin again (G5) */
 	char why[PF_DETAIL_MAX];
 };
 

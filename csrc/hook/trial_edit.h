@@ -7,8 +7,9 @@
 /* The edit is TRIAL (of an attached link without one), PROMOTE or ABANDON: says what it does to the link (prog, idle,
  * revision_only, restores) and stages the trial. now: the link's program in its view. */
 enum pf_err pf_trial_apply(struct pf_edit *edit, struct pf_prog *now, struct pf_diag *diag);
-/* The commit failed: the link's trial is what it was. */
-void pf_trial_revert(struct pf_link *link);
+/* The commit failed after this edit was applied: the link's trial is what it was. */
+void pf_trial_revert(const struct pf_edit *edit);
+void pf_trial_unstage(struct pf_link *link);
 /* Before the link's own views settle; for every edit, in order. What ended is the edit's to put. */
 void pf_trial_settle(struct pf_edit *edit);
 /* The datapath is torn down. */

@@ -514,6 +514,14 @@ static void test_in_transactions(void)
 	CHECK_EQ(pf_datapath_commit(s->dp, refused, 3, &diag), PF_ESTALE);
 	CHECK_EQ(state_of(trial), PF_TRIAL_IDLE);
 	CHECK_EQ(generation_of(s->link), 1);
+	/* A trial that one commit ends does not begin again in it (G5), and then can in another. */
+	struct pf_edit again[] = {
+		both[0], { .kind = PF_EDIT_ABANDON, .link = s->link, .trial = trial, .cause = PF_CAUSE_ABANDON }, both[0]
+	};
+	CHECK_EQ(pf_datapath_commit(s->dp, again, 3, &diag), PF_EBUSY);
+	CHECK_EQ(diag.code, PF_DIAG_HOOK_TRIAL_AGAIN);
+	CHECK_EQ(state_of(trial), PF_TRIAL_IDLE);
+	CHECK_EQ(generation_of(s->link), 1);
 	CHECK_EQ(pf_datapath_commit(s->dp, both, 2, &diag), PF_OK);
 	CHECK_EQ(state_of(trial), PF_TRIAL_PROMOTED);
 	CHECK_EQ(generation_of(s->link), 2);
