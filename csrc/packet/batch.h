@@ -11,6 +11,9 @@
  *   D1 Bytes data .. data + caplen belong to the batch: programs may write them.
  *   D2 A source that fails has first delivered every packet before the failure: the error comes alone (n == 0).
  *   D3 n == 0 with PF_OK is the end.
+ *   D4 Programs see a packet's index in the whole input and the running maximum of capture time up to it (design
+ *      section 7). A batch that is a run of the input has them by position; one that is a worker's share of several
+ *      runs carries a stamp for each packet.
  */
 #ifndef PF_BATCH_H
 #define PF_BATCH_H
@@ -40,13 +43,29 @@ struct pf_iface {
 	int64_t tsoffset;       /* seconds */
 };
 
+/* What a packet's place in the whole input decides (D4). */
+struct pf_stamp {
+	uint64_t index;
+	uint64_t time_ns; /* since the epoch, 0 before it */
+};
+
 struct pf_batch {
 	struct pf_desc *desc;
+	const struct pf_stamp *stamps; /* n of them; NULL: desc[i] has index first + i and its own time */
 	uint32_t n;
 	uint32_t capacity;
-	uint64_t first; /* index of desc[0] in the whole input */
+	uint64_t first; /* without stamps: index of desc[0] in the whole input */
 	uint32_t ingress_ifindex; /* that programs see; 0: the worker's */
 };
+
+static inline struct pf_stamp pf_stamp_of(const struct pf_stamp *stamps, uint64_t first, const struct pf_desc *desc,
+					  uint32_t i)
+{
+	const int64_t ts_ns = desc[i].ts_ns;
+	if (stamps)
+		return stamps[i];
+	return (struct pf_stamp){ .index = first + i, .time_ns = ts_ns > 0 ? (uint64_t)ts_ns : 0 };
+}
 
 /* The validated outcome of one packet. */
 struct pf_verdict {

@@ -46,7 +46,6 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 {
 	struct pf_exec *const x = w->exec;
 	const struct pf_desc *d = round->batch->desc;
-	const uint64_t first = round->batch->first;
 	const struct pf_chain_entry *entry = chain->entries;
 	const struct pf_prog *const prog = entry->prog;
 	const enum pf_engine engine = entry->engine;
@@ -54,7 +53,7 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 	x->packet.frags = prog->frags;
 	for (uint32_t i = 0; i < n; i++, d++) {
 		uint8_t faulted = 0;
-		begin(x, d, linear_limit, first + i);
+		begin(x, round->batch, i, linear_limit);
 		if (!single)
 			x->packet.frags = prog->frags;
 		uint32_t retval = run_program(w, x, prog, engine, &faulted);
@@ -97,6 +96,7 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, 
 	uint32_t retvals[PIECE];
 	struct pf_vm_feed feed = {
 		.desc = round->batch->desc,
+		.stamps = round->batch->stamps,
 		.retvals = retvals,
 		.first = round->batch->first,
 		.linear_limit = w->linear_limit,
@@ -111,6 +111,7 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, 
 		}
 		count(tally, feed.desc, retvals, feed.n);
 		feed.desc += feed.n;
+		feed.stamps += feed.stamps ? feed.n : 0;
 		feed.first += feed.n;
 	}
 	w->stats.engine_packets[entry->engine] += round->batch->n;
@@ -138,7 +139,7 @@ static void run_empty(struct pf_worker *w, const struct round *round, struct tal
 	const struct pf_batch *batch = round->batch;
 	for (uint32_t i = 0; i < batch->n; i++) {
 		const struct pf_desc *d = &batch->desc[i];
-		begin(w->exec, d, w->linear_limit, batch->first + i);
+		begin(w->exec, batch, i, w->linear_limit);
 		tally->packets[PF_XDP_PASS]++;
 		tally->bytes[PF_XDP_PASS] += d->caplen;
 		tell(round, i, &w->exec->packet, &verdict);

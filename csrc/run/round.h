@@ -19,10 +19,12 @@ struct round {
 	struct pf_sink *sink;
 };
 
-INLINE void begin(struct pf_exec *x, const struct pf_desc *d, uint32_t linear_limit, uint64_t index)
+INLINE void begin(struct pf_exec *x, const struct pf_batch *batch, uint32_t i, uint32_t linear_limit)
 {
+	const struct pf_desc *d = &batch->desc[i];
+	const struct pf_stamp stamp = pf_stamp_of(batch->stamps, batch->first, batch->desc, i);
 	pf_packet_init(&x->packet, d->data, d->caplen, linear_limit);
-	pf_exec_begin(x, index, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
+	pf_exec_begin(x, stamp.index, stamp.time_ns);
 }
 
 /* The worker's exec has stopped a program. */

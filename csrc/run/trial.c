@@ -275,7 +275,7 @@ void pf_run_watched(struct pf_worker *w, const struct pf_chain *chain, const str
 		s.faulted = 0;
 		if (canary) /* before a program writes into the packet */
 			s.flow = pf_flow_hash(d->data, d->caplen, 0);
-		begin(w->exec, d, w->linear_limit, round->batch->first + i);
+		begin(w->exec, round->batch, i, w->linear_limit);
 		run_chain(w, chain, &s);
 		const struct pf_chain_entry *entry = s.entry;
 		const enum pf_engine engine = s.arm ? entry->candidate_engine : entry->engine;

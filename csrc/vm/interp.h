@@ -94,7 +94,8 @@ static inline void pf_vm_end(struct pf_exec *x)
 static inline void pf_vm_begin_packet(struct pf_exec *x, const struct pf_vm_feed *feed)
 {
 	const struct pf_desc *d = &feed->desc[feed->done];
-	pf_exec_begin(x, feed->first + feed->done, d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0);
+	const struct pf_stamp stamp = pf_stamp_of(feed->stamps, feed->first, feed->desc, feed->done);
+	pf_exec_begin(x, stamp.index, stamp.time_ns);
 	pf_packet_init(&x->packet, d->data, d->caplen, feed->linear_limit);
 	pf_vm_begin_run(x);
 }

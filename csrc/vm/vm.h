@@ -49,8 +49,9 @@ enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_eng
 /* Packets to run without going in and out of the loop between them. */
 struct pf_vm_feed {
 	const struct pf_desc *desc;
+	const struct pf_stamp *stamps; /* as in struct pf_batch */
 	uint32_t *retvals;
-	uint64_t first; /* index of desc[0] in the whole input */
+	uint64_t first;
 	uint32_t linear_limit;
 	uint32_t n;
 	uint32_t done;  /* the next packet */
