@@ -25,8 +25,9 @@
  *
  * Threads: online/quiescent/offline by the worker's own thread. advance/retire/reclaim by the serialized writer.
  * register/unregister/wait by any thread that is not online. pf_rcu_wait polls for 20 us at most, which most batches in
- * flight take to end, and then sleeps: a worker that passes a quiescent state while somebody waits wakes it (I5); a
- * wake-up lost to reordering costs one PF_RCU_NAP_NS, never correctness.
+ * flight take to end, and then sleeps: a worker that passes a quiescent state while somebody waits wakes it (I5) and gives
+ * up its processor once, offline or between two batches, so that the writer runs first; a wake-up lost to reordering
+ * costs one PF_RCU_NAP_NS, never correctness.
  */
 #ifndef PF_RCU_H
 #define PF_RCU_H

@@ -1,42 +1,9 @@
 /* test_hook.c - the rules of links, worlds and publication: hook.h W1-W6, design section 4. Linked with
  * -Wl,--wrap for malloc, calloc and realloc, so that every allocation of a change can be made to fail. */
+#include "fail_alloc.h"
 #include "hook_fixture.h"
 
 #include <string.h>
-
-/* The n-th allocation from now fails; -1: none. */
-static long fail_after = -1;
-static long failed;
-
-static int fails(void)
-{
-	if (fail_after < 0 || fail_after-- != 0)
-		return 0;
-	failed++;
-	return 1;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __real_realloc(old, size);
-}
 
 static const struct pf_chain *chain_of(struct pf_datapath *dp, uint32_t hook)
 {

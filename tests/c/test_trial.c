@@ -1,37 +1,9 @@
 /* test_trial.c - trials (hook/trial.h, G1-G5): what shadows and canaries count and leave alone, guards, and every way to
  * end. Linked with -Wl,--wrap as test_hook. */
+#include "fail_alloc.h"
 #include "trial_fixture.h"
 
 #include "packet/flow_hash.h"
-
-static _Thread_local long fail_after = -1;
-
-static int failing(void)
-{
-	return fail_after >= 0 && fail_after-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return failing() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return failing() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return failing() ? NULL : __real_realloc(old, size);
-}
 
 /* Reads past the packet where byte 50 is above 250. */
 static struct pf_prog *faulty(void)
