@@ -28,6 +28,7 @@ C_MAY_INCLUDE = {
     "helper": {"tables", "isa", "rcu", "map", "packet", "prog"},
     "verifier": {"tables", "isa", "rcu", "map", "prog"},
     "vm": {"tables", "isa", "rcu", "map", "packet", "prog", "helper"},
+    "native": {"tables", "isa", "rcu", "map", "packet", "prog", "helper", "vm"},
     "hook": {"tables", "isa", "rcu", "map", "packet", "prog", "helper", "vm"},
     "io": {"tables", "packet"},
     "run": {"tables", "isa", "rcu", "map", "packet", "prog", "helper", "vm", "hook"},

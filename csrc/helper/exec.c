@@ -152,6 +152,10 @@ static int in_maps(struct pf_exec *x, uint64_t address, uint64_t size)
 
 static int in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
+	if (x->native_stack) {
+		const uint64_t here = at(__builtin_frame_address(0));
+		return inside(address, size, here, x->native_stack - here);
+	}
 	const enum pf_engine engine = x->checked ? PF_ENGINE_CHECKED : PF_ENGINE_INTERP;
 	const struct pf_code *code = atomic_load_explicit(&x->prog->code[engine], memory_order_acquire);
 	uint64_t start, len = code ? pf_exec_stack(x, code, &start) : 0;

@@ -100,9 +100,10 @@ struct pf_exec {
 	uint32_t grant_capacity, grant_last;
 	void *lock;             /* the bpf_spin_lock that the run holds; NULL: none (checked mode only) */
 	struct pf_fault fault; /* fault.diag.err is PF_OK while the run is good */
-	/* The running interpreter's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
+	/* The running engine's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
 	 * after a fault. */
 	enum pf_err (*call)(struct pf_exec *x, uint32_t pc, const uint64_t args[5], uint64_t *r0);
+	uint64_t native_stack; /* compiled code runs: its frames are below this address; else 0 */
 	struct pf_trace *trace; /* NULL: trace_printk only counts */
 	struct pf_frame frame;
 	struct pf_call calls[PF_STACK_DEPTH]; /* calls[d]: who called frame d + 1 */

@@ -20,20 +20,12 @@ static uint64_t lookup_outer(struct pf_exec *x, struct pf_map *map, const void *
 	return (uint64_t)(uintptr_t)inner;
 }
 
-/* A map made for fewer CPUs than the worker's id has no value for it. */
-static int has_own_value(const struct pf_exec *x, const struct pf_map *map)
-{
-	return PF_LIKELY(!map->percpu || x->cpu < map->cpus);
-}
-
 PF_HELPER_FN(map_lookup_elem)
 {
 	PF_UNUSED(r3, r4, r5);
 	struct pf_map *map = pf_helper_map(r1);
 	if (PF_UNLIKELY(is_outer(map)))
 		return lookup_outer(x, map, pf_helper_mem(r2));
-	if (!has_own_value(x, map))
-		return 0;
 	return (uint64_t)(uintptr_t)pf_map_lookup(map, pf_helper_mem(r2), x->cpu);
 }
 
@@ -50,7 +42,7 @@ PF_HELPER_FN(map_update_elem)
 {
 	PF_UNUSED(r5);
 	struct pf_map *map = pf_helper_map(r1);
-	if (!has_own_value(x, map))
+	if (!pf_map_has_cpu(map, x->cpu))
 		return (uint64_t)-PF_EINVAL;
 	return (uint64_t) - (int64_t)pf_map_update(map, pf_helper_mem(r2), pf_helper_mem(r3), r4, x->cpu);
 }
@@ -85,7 +77,7 @@ static uint64_t visit_element(void *user, struct pf_map *map, void *key, uint8_t
 PF_HELPER_FN(for_each_map_elem)
 {
 	PF_UNUSED(r5);
-	if (r4 || !has_own_value(x, pf_helper_map(r1)))
+	if (r4 || !pf_map_has_cpu(pf_helper_map(r1), x->cpu))
 		return (uint64_t)-PF_EINVAL;
 	struct visit visit = { x, (uint32_t)r2, r3 };
 	uint64_t visited = 0;

@@ -24,7 +24,7 @@ static void array_destroy(struct pf_map *map)
 static uint8_t *array_lookup(struct pf_map *map, const void *key, uint32_t cpu)
 {
 	uint32_t index = pf_index_of(key);
-	if (PF_UNLIKELY(index >= map->def.max_entries))
+	if (PF_UNLIKELY(index >= map->def.max_entries || !pf_map_has_cpu(map, cpu)))
 		return NULL;
 	return map->arena + index * map->stride + (uint64_t)cpu * map->cpu_step;
 }

@@ -105,7 +105,7 @@ static inline __attribute__((always_inline)) uint8_t *lookup(struct pf_map *map,
 	struct pf_hash *h = map->impl;
 	uint32_t at = find(h, key, size, pf_hash_key(key, size, h->seed));
 
-	if (!at)
+	if (!at || PF_UNLIKELY(!pf_map_has_cpu(map, cpu)))
 		return NULL;
 	if (h->referenced && !__atomic_load_n(&h->referenced[at - 1], __ATOMIC_RELAXED))
 		__atomic_store_n(&h->referenced[at - 1], 1, __ATOMIC_RELAXED);

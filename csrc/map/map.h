@@ -90,6 +90,12 @@ PF_API enum pf_err pf_map_set_inner_lock(struct pf_map *map, uint32_t offset, st
 static inline void pf_map_get(struct pf_map *map) { pf_ref_get(&map->ref); }
 static inline void pf_map_put(struct pf_map *map) { pf_ref_put(&map->ref); }
 
+/* Has the map a value for this CPU id? A per-CPU map made for fewer has none, and every engine's lookup says NULL. */
+static inline int pf_map_has_cpu(const struct pf_map *map, uint32_t cpu)
+{
+	return PF_LIKELY(!map->percpu || cpu < map->cpus);
+}
+
 /* Program side: no copies, no freeze check. pf_map_lookup of a BINDING map returns NULL: programs read those through
  * the world (pf_bindings_find). For PORT maps it returns NULL for an empty slot. */
 static inline uint8_t *pf_map_lookup(struct pf_map *map, const void *key, uint32_t cpu)

@@ -93,8 +93,13 @@ static void prog_destroy(struct pf_ref *ref)
 	struct pf_prog *prog = (struct pf_prog *)ref;
 	for (uint32_t i = 0; i < prog->map_count; i++)
 		pf_map_put(prog->maps[i].map);
-	for (int engine = 0; engine < PF_ENGINES; engine++)
-		free(atomic_load_explicit(&prog->code[engine], memory_order_acquire));
+	for (int engine = 0; engine < PF_ENGINES; engine++) {
+		struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
+		if (code && code->destroy)
+			code->destroy(code);
+		else
+			free(code);
+	}
 	free(prog->types);
 	free(prog->maps);
 	free(prog->insns);

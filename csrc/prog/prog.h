@@ -37,8 +37,22 @@ struct pf_lowered {
 };
 _Static_assert(sizeof(struct pf_lowered) == 16, "four instructions to a cache line");
 
+/* Compiled code (csrc/native): one run; a feed of packets; a subprogram by its slot (NULL: nobody takes its address). */
+struct pf_exec;
+struct pf_vm_feed;
+struct pf_native {
+	uint64_t (*run)(struct pf_exec *x, uint64_t r1, uint64_t r2);
+	void (*packets)(struct pf_exec *x, struct pf_vm_feed *feed);
+	uint64_t (*call)(struct pf_exec *x, uint32_t slot, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+			 uint64_t a5);
+	void *memory;
+	size_t size;
+};
+
 struct pf_code {
 	enum pf_engine engine;
+	void (*destroy)(struct pf_code *code); /* NULL: free */
+	struct pf_native native;   /* PF_ENGINE_JIT, which has no insns */
 	uint32_t count;
 	uint32_t stack_bytes;      /* below r10, that a frame may read: zeroed on entry (vm.h, V6) */
 	struct pf_lowered insns[]; /* count entries and a final trap */
@@ -85,6 +99,12 @@ PF_API enum pf_err pf_prog_create(const struct pf_prog_def *def, struct pf_prog 
 
 static inline void pf_prog_get(struct pf_prog *prog) { pf_ref_get(&prog->ref); }
 static inline void pf_prog_put(struct pf_prog *prog) { pf_ref_put(&prog->ref); }
+
+/* The program's form for an engine (P1), or NULL. */
+static inline const struct pf_code *pf_prog_code(const struct pf_prog *prog, enum pf_engine engine)
+{
+	return atomic_load_explicit(&prog->code[engine], memory_order_acquire);
+}
 
 /* The map with this number, or NULL. */
 struct pf_map *pf_prog_map_by_number(const struct pf_prog *prog, uint32_t number);

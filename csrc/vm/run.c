@@ -1,4 +1,4 @@
-/* run.c - entering the loop: whole programs, callbacks, tail calls. */
+/* run.c - entering the loop, or compiled code: whole programs, callbacks, tail calls. */
 #include "interp.h"
 
 /* A callback, one frame further down; registers and position of the caller live in its own activation. */
@@ -33,6 +33,16 @@ static enum pf_err call_unchecked(struct pf_exec *x, uint32_t pc, const uint64_t
 	return call_subprogram(x, PF_ENGINE_INTERP, pc, args, r0);
 }
 
+/* Compiled code keeps its frames on the machine's stack. How deep calls nest, the verifier has bounded. */
+static enum pf_err call_native(struct pf_exec *x, uint32_t pc, const uint64_t args[5], uint64_t *r0)
+{
+	const struct pf_prog *prog = x->prog;
+	const struct pf_code *code = atomic_load_explicit(&prog->code[PF_ENGINE_JIT], memory_order_acquire);
+	*r0 = code->native.call(x, pc, args[0], args[1], args[2], args[3], args[4]);
+	x->prog = prog;
+	return PF_OK;
+}
+
 const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_t index, enum pf_engine engine)
 {
 	const uint32_t key = (uint32_t)index;
@@ -58,6 +68,14 @@ static pf_interp_fn *choose(struct pf_exec *x, enum pf_engine engine)
 	return x->checked ? pf_interp_checked : pf_interp_unchecked;
 }
 
+/* The frames of compiled code are below this function's caller's. */
+#define BEGIN_NATIVE(x)                                                                                                \
+	do {                                                                                                           \
+		(x)->checked = 0;                                                                                      \
+		(x)->call = call_native;                                                                               \
+		(x)->native_stack = (uint64_t)(uintptr_t)__builtin_frame_address(0);                                   \
+	} while (0)
+
 enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
 		      uint64_t *r0)
 {
@@ -69,6 +87,12 @@ enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_eng
 	}
 	pf_vm_clear(x, prog);
 	pf_vm_begin_run(x);
+	if (engine == PF_ENGINE_JIT) {
+		BEGIN_NATIVE(x);
+		*r0 = code->native.run(x, r1, r2);
+		x->native_stack = 0;
+		return PF_OK;
+	}
 	const enum pf_err err = choose(x, engine)(x, code, 0, args, r0, NULL);
 	pf_vm_end(x);
 	x->executed = x->budget - (uint64_t)x->left;
@@ -87,6 +111,13 @@ enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enu
 	if (feed->done == feed->n)
 		return PF_OK;
 	pf_vm_clear(x, prog);
+	if (engine == PF_ENGINE_JIT) {
+		pf_vm_begin_run(x);
+		BEGIN_NATIVE(x);
+		code->native.packets(x, feed);
+		x->native_stack = 0;
+		return PF_OK;
+	}
 	const enum pf_err err = choose(x, engine)(x, code, 0, NULL, &r0, feed);
 	pf_vm_end(x);
 	return err;

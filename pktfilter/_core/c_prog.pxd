@@ -37,6 +37,9 @@ cdef extern from "prog/prog.h" nogil:
         uint8_t frags
         uint8_t *tag
     pf_err pf_prog_create(const pf_prog_def *definition, pf_prog **prog, pf_diag *diag)
+    struct pf_code:
+        pass
+    const pf_code *pf_prog_code(const pf_prog *prog, pf_engine engine)
     void pf_prog_get(pf_prog *prog)
     void pf_prog_put(pf_prog *prog)
 

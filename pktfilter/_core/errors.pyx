@@ -69,7 +69,7 @@ def exception(err, code=0, *, insn=0, offset=0, found=0, expected=0, name=""):
     at = None
     if row.text.startswith("instruction {insn}: "):
         at = insn
-    if family in ("ISA", "PROG"):
+    if family in ("ISA", "PROG", "NATIVE"):
         return errors.ProgramError(message.removeprefix(place) if at is not None else message,
                                    insn=at, **common)
     if family == "VER":

@@ -7,11 +7,14 @@ from pktfilter._core.c_isa cimport pf_insn
 from pktfilter._core.c_map cimport pf_map, pf_ref, pf_ref_count
 from pktfilter._core.c_prog cimport (
     PF_PROG_MEMORY, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy, pf_prog, pf_prog_check_registers, pf_prog_create, pf_prog_def,
-    pf_prog_map, pf_prog_put, pf_vm_execute, pf_vm_stage,
+    pf_prog_code, pf_prog_map, pf_prog_put, pf_vm_execute, pf_vm_stage,
 )
+from pktfilter._core.c_native cimport pf_native_stage
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.map cimport MapRef
+
+from pktfilter.errors import ProgramError
 
 PROG_TYPES = {"xdp": <int>PF_PROG_XDP, "memory": <int>PF_PROG_MEMORY}
 
@@ -81,6 +84,24 @@ cdef class ProgRef:
             err = pf_vm_stage(self.ptr, <pf_engine>engine, self.ptr.types, &diag)
         if err:
             raise_diag(err, &diag)
+
+    def stage_native(self, const unsigned char[::1] object not None):
+        """Loads compiled code (csrc/native/native.h); nothing to do where the program has some. ProgramError names what
+        is wrong with the object; also for a program that the verifier has not accepted."""
+        cdef pf_diag diag
+        cdef pf_err err
+        cdef const unsigned char *bytes = &object[0] if object.shape[0] else NULL
+        cdef size_t length = object.shape[0]
+        if not self.ptr.verified:
+            raise ProgramError("compiled code is for programs that the verifier accepted")
+        with nogil:
+            err = pf_native_stage(self.ptr, bytes, length, &diag)
+        if err:
+            raise_diag(err, &diag)
+
+    def staged(self, int engine):
+        """Has the program a form for this engine?"""
+        return pf_prog_code(self.ptr, <pf_engine>engine) is not NULL
 
     @property
     def id(self):
