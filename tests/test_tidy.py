@@ -42,6 +42,7 @@ PY_RANK = {
     "assembler": 2,
     "disasm": 2,
     "diagnostics": 2,
+    "jit": 2,
     "handles": 3,
     "vm": 4,
     "sources": 4,

@@ -26,6 +26,7 @@ _COMMANDS = {
     "link": (".control", "Show and replace the programs of a running engine."),
     "map": (".control", "Read and write the maps of a running engine."),
     "bench": (".bench", "Measure replacement under load."),
+    "cache": (".cache", "Show or empty the cache of compiled programs."),
     "generate": (".generate", "Make a capture for tests and benchmarks."),
 }
 
