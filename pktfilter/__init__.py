@@ -47,8 +47,11 @@ if TYPE_CHECKING:
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
-    from .session import Batch, Live, LiveResult, Replay, ReplayResult, batches, live, replay
-    from .sources import LiveSource
+    from .session import Replay, ReplayResult, replay
+    from .session.batches import Batch, batches
+    from .session.live import Live, live
+    from .session.live_results import LiveResult
+    from .sources.live import LiveSource
 
 _ERRORS = (
     "AssemblerError",
@@ -90,11 +93,11 @@ _WHERE = {
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
     **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
     **dict.fromkeys(("MapSpec", "ObjectSpec", "ProgramSpec"), ".objects"),
-    **dict.fromkeys(
-        ("Batch", "Live", "LiveResult", "Replay", "ReplayResult", "batches", "live", "replay"),
-        ".session",
-    ),
-    "LiveSource": ".sources",
+    **dict.fromkeys(("Replay", "ReplayResult", "replay"), ".session"),
+    **dict.fromkeys(("Batch", "batches"), ".session.batches"),
+    **dict.fromkeys(("Live", "live"), ".session.live"),
+    "LiveResult": ".session.live_results",
+    "LiveSource": ".sources.live",
 }
 
 __all__ = [

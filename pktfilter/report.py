@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,25 +23,35 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
-def summary(result: ReplayResult) -> RenderableType:
-    """The table of actions and the lines under it."""
-    from rich.console import Group
-    from rich.table import Table
+def summary(result: ReplayResult, bold: Callable[[str], str] = str) -> str:
+    """The table of actions and the lines under it.
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("action", "packets", "share", "bytes", "share"):
-        table.add_column(title, justify="left" if title == "action" else "right")
+    Made without rich, which takes longer to import than a small replay takes as a whole; `bold` says
+    how a line stands out.
+    """
+    rows = [("action", "packets", "share", "bytes", "share")]
     for action, packets in result.actions.items():
         size = result.action_bytes[action]
-        table.add_row(
-            action.upper(),
-            f"{packets:,}",
-            _share(packets, result.packets),
-            f"{size:,}",
-            _share(size, result.bytes),
+        rows.append(
+            (
+                action.upper(),
+                f"{packets:,}",
+                _share(packets, result.packets),
+                f"{size:,}",
+                _share(size, result.bytes),
+            )
         )
-    table.add_row("all", f"{result.packets:,}", "", f"{result.bytes:,}", "", style="bold")
-    return Group(table, "", *_facts(result))
+    rows.append(("all", f"{result.packets:,}", "", f"{result.bytes:,}", ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells))
+    lines[0], lines[-1] = bold(lines[0]), bold(lines[-1])
+    return "\n".join([*lines, "", *_facts(result)])
 
 
 def _facts(result: ReplayResult) -> list[str]:

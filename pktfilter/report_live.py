@@ -9,7 +9,7 @@ from .report import rate
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from .session import GenerationReport, LiveResult
+    from .session.live_results import GenerationReport, LiveResult
 
 #: Generations shown while it runs.
 ROWS = 8

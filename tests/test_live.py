@@ -36,7 +36,7 @@ from live_net import (
 import pktfilter as pf
 from pktfilter.cli.programs import load_program
 from pktfilter.report_live import LiveTable, live_summary
-from pktfilter.sources import InterfaceCounts
+from pktfilter.sources.live import InterfaceCounts
 
 
 @pytest.fixture

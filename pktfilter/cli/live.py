@@ -12,7 +12,8 @@ import click
 
 from ..handles.hooks import Hook
 from ..handles.program import resolve_engine
-from ..session import DEFAULT_LIVE_BATCH, Live, LiveResult
+from ..session.live import DEFAULT_LIVE_BATCH, Live
+from ..session.live_results import LiveResult
 from ..sinks import WRITE_CHOICES
 from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError

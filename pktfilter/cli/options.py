@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..session import BATCH_MAX
 from ..sinks import WRITE_CHOICES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Command = Callable[..., Any]
 
@@ -92,11 +94,21 @@ def batch_option(default: int) -> Callable[[Command], Command]:
     )
 
 
+def _path(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Path | None:
+    """As `click.Path(path_type=Path)`, but pathlib is imported only where a path is given."""
+    if text is None:
+        return None
+    from pathlib import Path
+
+    return Path(text)
+
+
 def control_option(when: str) -> Callable[[Command], Command]:
     """`--control PATH`; `when` says when a run listens without it."""
     return click.option(
         "--control",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
+        callback=_path,
         metavar="PATH",
         help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
         f"user's own{when}]",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,6 +36,9 @@ from .running import (
     watched,
 )
 from .trials import begin_trial, check_trial_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _STARTED = time.perf_counter()
 
@@ -202,20 +204,24 @@ def replay_command(
 
 def _print(result: ReplayResult, *, as_json: bool, to_stdout: bool, guarded: bool) -> None:
     if as_json:
+        import json
+
         click.echo(json.dumps(result.to_json()), err=to_stdout)
         return
     if not result.packets and result.errors:
         return
-    from rich.console import Console
-
     from ..report import summary
 
-    # A file name is no markup.
-    console = Console(stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
-    console.print(summary(result))
+    click.echo(summary(result, bold=partial(click.style, bold=True)), err=to_stdout)
     if result.trial is not None:
+        from rich.console import Console
+
         from .trials import trial_summary
 
+        # A file name is no markup.
+        console = Console(
+            stderr=to_stdout, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
         console.print("")
         console.print(trial_summary(result.trial, guarded))
 

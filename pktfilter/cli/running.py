@@ -6,8 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,9 @@ from ..handles.hooks import Datapath
 from ..handles.links import Link
 from ..objects import ObjectSpec
 from .programs import choose, spec_of, split
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONG_SECONDS = 1.0
 """A replay that takes longer than this says where it can be controlled."""

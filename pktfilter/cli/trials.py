@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..handles.links import Link
-from ..handles.program import Program
-from ..handles.trial_report import ArmReport, Guard, Sample, TrialReport
-from ..handles.trials import Trial
 from . import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from ..handles.links import Link
+    from ..handles.program import Program
+    from ..handles.trial_report import ArmReport, Sample, TrialReport
+    from ..handles.trials import Trial
 
 _SHOWN_SAMPLES = 5
 
@@ -49,13 +50,16 @@ def begin_trial(
     program: Callable[[str], Program],
 ) -> Trial | None:
     """The trial that the options ask for; None: none."""
+    if shadow is None and canary is None:
+        return None
+    from ..handles.trial_report import Guard
+
     limits = Guard() if guard else None
     if shadow is not None:
         return link.shadow(program(shadow), guard=limits)
-    if canary is not None:
-        share = 0.05 if fraction is None else fraction
-        return link.canary(program(canary), fraction=share, guard=limits)
-    return None
+    assert canary is not None
+    share = 0.05 if fraction is None else fraction
+    return link.canary(program(canary), fraction=share, guard=limits)
 
 
 def trial_summary(report: TrialReport, guarded: bool = False) -> RenderableType:
@@ -65,6 +69,8 @@ def trial_summary(report: TrialReport, guarded: bool = False) -> RenderableType:
     """
     from rich.console import Group
     from rich.table import Table
+
+    from ..handles.trial_report import Guard
 
     arms = Table(box=None, pad_edge=False, title=_title(report), title_justify="left")
     for title in ("", "program", "packets", "drop rate", "faults", "ns/packet"):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from .._core.hook import CAUSES, DETACH, HISTORY_DEFAULT, ROLLBACK, UPDATE, Change, LinkRef
 from ..errors import InputError, LinkError
 from ..objects import ObjectSpec
-from .history import Generation, generations
 from .program import XDP, Program, program_handle
 from .transactions import Edit, _current
 from .trials import Tried
 from .updates import Update, timeout_ns
 
 if TYPE_CHECKING:
+    from .history import Generation
     from .hooks import Hook
 
 #: A user's conversion of one element: what to store in the new map, or None to leave it out.
@@ -125,6 +125,8 @@ class Link(Tried):
     @property
     def history(self) -> tuple[Generation, ...]:
         """The generations that the link keeps, oldest first; the last one is the current."""
+        from .history import generations
+
         return generations(self._ref)
 
     def keep(self, generations: int = HISTORY_DEFAULT) -> None:

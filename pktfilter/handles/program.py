@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import itertools
 import struct
 import weakref
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .._core.prog import ProgRef
 from .._core.run import test_run as _test_run
+from ..digest import sha256
 from ..errors import InputError, ProgramError
 from ..objects import ProgramSpec
 from .maps import Map
@@ -249,7 +249,7 @@ def program_tag(insns: bytes) -> bytes:
                     struct.pack_into("<i", data, i + 12, 0)
             i += 8
         i += 8
-    return hashlib.sha256(data).digest()[:8]
+    return sha256(data)[:8]
 
 
 def program_handle(ref: ProgRef) -> Program:

@@ -6,18 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._core.hook import LinkRef
-from .._core.trial import CANARY, NO_FAULT_LIMIT, SAMPLES_MAX, SHADOW, TrialRef
 from ..errors import InputError, LinkError, TransactionError
 from ..objects import ObjectSpec
-from .continuity import prepare, reachable_maps
 from .maps import Map, differences
 from .program import XDP, Program
 from .transactions import _current
-from .trial_report import ACTIONS, NO_GUARD, ArmReport, Guard, Sample, TrialReport
 from .updates import Update, timeout_ns
 
 if TYPE_CHECKING:
+    from .._core.trial import TrialRef
     from .links import Link
+    from .trial_report import Guard, TrialReport
 
 #: Map types whose elements can be read and written one by one by key.
 _COPIED = frozenset(
@@ -93,6 +92,8 @@ class Trial:
     @property
     def report(self) -> TrialReport:
         """What was found so far; also after the end."""
+        from .trial_report import ACTIONS, ArmReport, Sample, TrialReport
+
         state, why = self._ref.state()
         sums = self._ref.sums()
         arms = [
@@ -168,6 +169,8 @@ class Tried:
         Raises `LinkError` (EINVAL) when both programs have a map in common that programs can write;
         `LinkDetached`, `IncompatibleProgram`, and `LinkBusy` when the link has a trial already.
         """
+        from .._core.trial import SAMPLES_MAX, SHADOW
+
         if maps not in ("snapshot", "cold"):
             raise InputError("no such start for the maps", found=maps, expected="snapshot or cold")
         if not 0 <= samples <= SAMPLES_MAX:
@@ -199,6 +202,8 @@ class Tried:
 
         Raises as `shadow` does, but a canary may share maps with the current program.
         """
+        from .._core.trial import CANARY
+
         if not 0 <= fraction <= 1:
             raise InputError("fraction is out of range", found=fraction, expected="0 to 1")
         if not 0 <= seed < 1 << 64:
@@ -219,6 +224,10 @@ class Tried:
         guard: Guard | None,
         before: Callable[[Program, Program], tuple[str, ...]] | None,
     ) -> Trial:
+        from .._core.trial import NO_FAULT_LIMIT, TrialRef
+        from .continuity import prepare
+        from .trial_report import NO_GUARD
+
         _not_in_transaction()
         link: Link = self
         if maps == "migrate":
@@ -269,6 +278,8 @@ def _not_in_transaction() -> None:
 
 def _snapshot(current: Program, candidate: Program) -> tuple[str, ...]:
     """Copies what stands in the current program's maps; returns the names of those copied."""
+    from .continuity import reachable_maps
+
     held, copied = reachable_maps(current), []
     for name, own in reachable_maps(candidate).items():
         source = held.get(name)

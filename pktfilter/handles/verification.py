@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core import verifier as _core
 from .._core.prog import ProgRef
-from ..diagnostics import Diagnostic, make_diagnostic
 from ..errors import InputError, VerifierError
 from ..objects import MapSpec, ProgramSpec
-from ..objects.functions import GlobalFunction
 from .maps import Map, default_cpus, definition
+
+if TYPE_CHECKING:
+    from ..diagnostics import Diagnostic
+    from ..objects.functions import GlobalFunction
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def verify(
         raise InputError("no such program type", found=type, expected="xdp or memory")
     insns = bytes(insns)
     if len(insns) % 8:
+        from ..diagnostics import Diagnostic
+
         broken = Diagnostic(
             "isa-size",
             f"the bytecode is {len(insns)} bytes long, not a multiple of 8",
@@ -145,6 +149,8 @@ def _functions(spec: ProgramSpec | None) -> list[tuple[int, list[tuple[str, int,
 def _result(raw: dict[str, Any], insns: bytes, spec: ProgramSpec | None) -> Verification:
     found: tuple[Diagnostic, ...] = ()
     if raw["diagnostic"] is not None:
+        from ..diagnostics import make_diagnostic
+
         lines = () if spec is None else spec.lines
         functions = () if spec is None else spec.functions
         found = (make_diagnostic(raw["diagnostic"], insns, lines, functions),)

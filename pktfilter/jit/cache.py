@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from ..digest import sha256
 from . import cache_key
 
 DEFAULT_MIB = 256
@@ -302,8 +303,7 @@ def _read(folder: int, name: str, key: bytes) -> bytes:
 
 
 def _header(key: bytes, code: bytes) -> bytes:
-    digest = bytes(cache_key.sha256(code).digest())
-    return _MAGIC + key + digest + len(code).to_bytes(8, "little")
+    return _MAGIC + key + sha256(code) + len(code).to_bytes(8, "little")
 
 
 def _write(folder: int, key: str, code: bytes) -> None:

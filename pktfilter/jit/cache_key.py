@@ -5,15 +5,13 @@ everything between the two: the translator's sources, LLVM, the core library and
 compiled into the code. A key that covers too much costs one compilation; one that covers too
 little would run wrong code, so where in doubt a thing is in the key.
 
-Nothing heavy is imported for it: LLVM is identified by the files of its package, and the hash is
-Python's own, since `hashlib` loads OpenSSL (8 ms) for what takes one.
+Nothing heavy is imported for it: LLVM is identified by the files of its package.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
 from importlib import import_module
@@ -21,23 +19,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from .. import _core
+from ..digest import sha256
 
 FORMAT = b"pktfilter unit 1"
 """Of this serialisation; part of every key."""
 
 _CPU_FIELDS = (b"vendor_id", b"cpu family", b"model", b"model name", b"stepping", b"flags")
-
-
-def _sha256() -> Callable[..., Any]:
-    for module, name in (("_sha2", "sha256"), ("_sha256", "sha256"), ("hashlib", "sha256")):
-        try:
-            return getattr(import_module(module), name)  # type: ignore[no-any-return]
-        except ImportError:
-            continue
-    raise ImportError("this Python has no SHA-256")
-
-
-sha256 = _sha256()
 
 
 def serialise(value: object) -> bytes:
@@ -173,9 +160,9 @@ def fingerprint() -> bytes:
         _identity(os.path.join(_core.__path__[0], "libpktfilter.so")),
         _layout(),
     )
-    return bytes(sha256(serialise(parts)).digest())
+    return sha256(serialise(parts))
 
 
 def key(unit: object, level: int) -> str:
     """64 hexadecimal digits; `level` is LLVM's of optimization. OSError as `fingerprint`."""
-    return str(sha256(FORMAT + fingerprint() + serialise((level, unit))).hexdigest())
+    return sha256(FORMAT + fingerprint() + serialise((level, unit))).hex()

@@ -1,20 +1,14 @@
-"""A bounded reader of relocatable BPF ELF files, over pyelftools.
+"""A bounded reader of relocatable BPF ELF files: the part of ELF that these use, little-endian, 64 bits.
 
-Headers come from pyelftools; symbols and relocations are unpacked here, since a hostile file may
-hold millions. Whatever is wrong ends in `ObjectError`; nothing is allocated by a header's word
-beyond the size of the file itself.
+Layouts and numbers are those of the System V ABI (gabi, chapters 4 and 5). Whatever is wrong ends
+in `ObjectError`; nothing is allocated by a header's word beyond the size of the file itself.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass, field
-
-from elftools.common.exceptions import ELFError
-from elftools.common.utils import struct_parse
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
+from typing import NamedTuple
 
 from ..errors import ObjectError
 
@@ -49,6 +43,22 @@ RELOC_NAMES = {
     R_BPF_64_32: "R_BPF_64_32",
 }
 
+# e_ident apart: type, machine, version, entry, phoff, shoff, flags, ehsize, phentsize, phnum,
+# shentsize, shnum, shstrndx.
+_HEADER = struct.Struct("<HHIQQQIHHHHHH")
+_IDENT = 16
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SECTION_KINDS = {
+    0: "SHT_NULL",
+    1: "SHT_PROGBITS",
+    2: "SHT_SYMTAB",
+    3: "SHT_STRTAB",
+    4: "SHT_RELA",
+    8: "SHT_NOBITS",
+    9: "SHT_REL",
+}
+_MACHINES = {3: "EM_386", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64", 243: "EM_RISCV"}
+_TYPES = {2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOC = struct.Struct("<QQ")
 _SYMBOL_TYPES = ("notype", "object", "func", "section", "file", "common")
@@ -147,66 +157,69 @@ def read_elf(data: bytes, path: str) -> ElfObject:
     """Parse `data`; raises `ObjectError` unless it is a sound little-endian BPF object."""
     if not data.startswith(ELF_MAGIC):
         raise _no_elf(data, path)
-    try:
-        stream = io.BytesIO(data)
-        elf = ELFFile(stream)
-        _check_header(elf, path)
-        sections = _read_sections(elf, data, path)
-    except (ELFError, ConstructError) as error:
-        raise ObjectError(
-            f"ELF header is damaged ({error})",
-            file=path,
-            expected="an ELF object made by clang -target bpf",
-        ) from error
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-        # pyelftools does not promise its own exceptions for every damaged header.
-        raise ObjectError("ELF header is damaged", file=path) from error
+    sections = _read_sections(_read_header(data, path), data, path)
     symbols = _read_symbols(sections, path)
     elf_object = ElfObject(path, sections, symbols)
     _read_relocs(elf_object)
     return elf_object
 
 
-def _check_header(elf: ELFFile, path: str) -> None:
+class _Header(NamedTuple):
+    """Where the section headers are, how many, and which one names the sections."""
+
+    table: int
+    sections: int
+    names: int
+
+
+def _read_header(data: bytes, path: str) -> _Header:
     def refuse(what: str, found: object, expected: str, hint: str | None = None) -> ObjectError:
         return ObjectError(what, file=path, found=found, expected=expected, hint=hint)
 
-    if elf.elfclass != 64:
-        raise refuse("ELF class is not supported", f"{elf.elfclass} bits", "64 bits")
-    if not elf.little_endian:
+    if len(data) < _IDENT + _HEADER.size:
         raise refuse(
-            "byte order is not supported", "big endian", "little endian", "compile for bpfel"
+            "ELF header is damaged",
+            f"{len(data)} bytes",
+            "an ELF object made by clang -target bpf",
         )
-    machine, kind = elf.header["e_machine"], elf.header["e_type"]
-    if machine not in ("EM_BPF", EM_BPF):
-        raise refuse("not a BPF object", machine, "EM_BPF", "compile with clang -target bpf")
-    if kind not in ("ET_REL", ET_REL):
-        raise refuse("not a relocatable object", kind, "ET_REL", "compile with clang -c")
-
-
-def _read_sections(elf: ELFFile, data: bytes, path: str) -> list[Section]:
-    count, entry = elf.header["e_shnum"], elf.header["e_shentsize"]
-    table = elf.header["e_shoff"]
+    bits, order = data[4], data[5]
+    if bits != 2:
+        raise refuse(
+            "ELF class is not supported", "32 bits" if bits == 1 else f"number {bits}", "64 bits"
+        )
+    if order != 1:
+        found = "big endian" if order == 2 else f"number {order}"
+        raise refuse("byte order is not supported", found, "little endian", "compile for bpfel")
+    row = _HEADER.unpack_from(data, _IDENT)
+    kind, machine, table, entry, count, names = row[0], row[1], row[5], row[10], row[11], row[12]
+    if machine != EM_BPF:
+        found = _MACHINES.get(machine, f"machine {machine}")
+        raise refuse("not a BPF object", found, "EM_BPF", "compile with clang -target bpf")
+    if kind != ET_REL:
+        found = _TYPES.get(kind, f"type {kind}")
+        raise refuse("not a relocatable object", found, "ET_REL", "compile with clang -c")
     if count == 0:
         raise ObjectError("object has no sections", file=path)
     if count > SECTION_LIMIT:
-        raise ObjectError(
-            "too many sections", file=path, found=count, expected=f"at most {SECTION_LIMIT}"
-        )
-    header = elf.structs.Elf_Shdr
-    if entry != header.sizeof() or table + count * entry > len(data):
+        raise refuse("too many sections", count, f"at most {SECTION_LIMIT}")
+    if entry != _SECTION.size or table + count * entry > len(data):
         raise ObjectError("section header table is outside the file or damaged", file=path)
-    rows = [struct_parse(header, elf.stream, table + n * entry) for n in range(count)]
-    names_at = elf.header["e_shstrndx"]
-    if names_at >= count:
-        raise ObjectError("section name table is missing", file=path, found=f"index {names_at}")
-    names = rows[names_at]
-    strings = data[names["sh_offset"] : names["sh_offset"] + names["sh_size"]]
+    if names >= count:
+        raise ObjectError("section name table is missing", file=path, found=f"index {names}")
+    return _Header(table, count, names)
+
+
+def _read_sections(header: _Header, data: bytes, path: str) -> list[Section]:
+    end = header.table + header.sections * _SECTION.size
+    rows = list(_SECTION.iter_unpack(data[header.table : end]))
+    names = rows[header.names]
+    strings = data[names[4] : names[4] + names[5]]
     budget = 2 * len(data)
     sections = []
     for index, row in enumerate(rows):
-        name = _string(strings, row["sh_name"], path, f"name of section {index}") if index else ""
-        kind, size, offset = str(row["sh_type"]), row["sh_size"], row["sh_offset"]
+        name_at, number, flags, _, offset, size, link, info, _, _ = row
+        name = _string(strings, name_at, path, f"name of section {index}") if index else ""
+        kind = _SECTION_KINDS.get(number, str(number))
         body = b""
         if kind == "SHT_NOBITS":
             if size > NOBITS_LIMIT:
@@ -231,19 +244,7 @@ def _read_sections(elf: ELFFile, data: bytes, path: str) -> list[Section]:
             if budget < 0:
                 raise ObjectError("sections overlap", file=path, section=name)
             body = data[offset : offset + size]
-        sections.append(
-            Section(
-                index,
-                name,
-                kind,
-                row["sh_flags"],
-                row["sh_link"],
-                row["sh_info"],
-                size,
-                offset,
-                body,
-            )
-        )
+        sections.append(Section(index, name, kind, flags, link, info, size, offset, body))
     return sections
 
 

@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ObjectError
@@ -241,7 +240,7 @@ class ObjectSpec:
         """Parse the object at `path`; raises `ObjectError` naming what is wrong and where."""
         name = os.fspath(path)
         try:
-            with Path(path).open("rb") as stream:
+            with open(name, "rb") as stream:
                 status = os.fstat(stream.fileno())
                 if stat.S_ISREG(status.st_mode) and status.st_size > FILE_LIMIT:
                     raise _too_large(name, status.st_size)

@@ -10,7 +10,8 @@ from .._core.run import Worker
 from ..errors import CaptureError, InputError, InterfaceError
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
-from ..sources import LiveSource, PathLike, Source, expand
+from ..sources import PathLike, Source, expand
+from ..sources.live import LiveSource
 from .options import DEFAULT_BATCH, blame, check_options
 
 if TYPE_CHECKING:

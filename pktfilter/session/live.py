@@ -14,8 +14,8 @@ from ..errors import InputError, InterfaceError, OutputError, PktfilterError
 from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
 from ..sinks import LET_THROUGH, RotatingSink
-from ..sources import InterfaceCounts, LiveSource, PathLike
-from ..sources.live import SLICE_MS, SNAPLEN_MAX, interface_index
+from ..sources import PathLike
+from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, interface_index
 from .live_results import GenerationReport, LiveResult, SentCounts
 from .options import check_options
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import PktfilterError
-from ..sources import InterfaceCounts
+from ..sources.live import InterfaceCounts
 
 
 @dataclass

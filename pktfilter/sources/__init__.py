@@ -1,4 +1,4 @@
-"""Where packets come from: captures (`files`) and live interfaces (`live`)."""
+"""Where packets come from: captures (`files`); live interfaces (`live`) are imported when they are used."""
 
 from .files import (
     STDIN,
@@ -7,13 +7,10 @@ from .files import (
     Source,
     expand,
 )
-from .live import InterfaceCounts, LiveSource
 
 __all__ = [
     "STDIN",
     "STDIN_FD",
-    "InterfaceCounts",
-    "LiveSource",
     "PathLike",
     "Source",
     "expand",
