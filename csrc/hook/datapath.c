@@ -190,6 +190,22 @@ enum pf_err pf_datapath_set_engine(struct pf_datapath *dp, enum pf_engine engine
 	return err;
 }
 
+enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct pf_diag *diag)
+{
+	pthread_mutex_lock(&dp->lock);
+	const struct pf_world_plan plan = {
+		.dp = dp,
+		.current = pf_datapath_current(dp),
+		.hooks = dp->hooks,
+		.limit = dp->engine,
+	};
+	enum pf_err err = pf_world_engines_changed(&plan, published, diag);
+	if (!err && *published)
+		err = republish(dp, dp->hooks, dp->engine, diag);
+	pthread_mutex_unlock(&dp->lock);
+	return err;
+}
+
 struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp)
 {
 	return &dp->rcu;

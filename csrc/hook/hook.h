@@ -16,7 +16,8 @@
  *      slot, advance the token, retire the old world with it. Nothing is allocated after the exchange begins.
  *   W4 Revisions of published worlds increase by one; a failed change publishes nothing and changes no link.
  *   W5 A detached link stays detached.
- *   W6 A change of a binding (binding.h) publishes a new world of every datapath that reaches it; generations stay.
+ *   W6 A change of a binding (binding.h) publishes a new world of every datapath that reaches it; generations stay. So
+ *      do they where code of a program becomes better code of the same program (pf_datapath_refresh).
  *
  * Threads: any, except where a worker is named; no function may be called by an online worker. Waiting is apart from
  * publishing: take the token, drop no lock, wait with pf_datapath_wait.
@@ -64,6 +65,10 @@ PF_API enum pf_err pf_datapath_add_hook(struct pf_datapath *dp, uint32_t *hook, 
 
 /* Highest engine that worlds may choose; publishes when it changes. */
 PF_API enum pf_err pf_datapath_set_engine(struct pf_datapath *dp, enum pf_engine engine, struct pf_diag *diag);
+
+/* After programs got better code (P1): publishes a world that runs it, with the same generation (W6); *published: 0 where
+ * nothing changes, as when a program that it can tail-call has no such code yet. On an error *published means nothing. */
+PF_API enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct pf_diag *diag);
 
 PF_API struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp);
 

@@ -106,9 +106,10 @@ struct pf_world_plan {
 	uint64_t generation;
 };
 
-/* A complete world that nobody else knows, with the datapath subscribed to all it reaches; or an error and nothing
- * changed. Under dp->lock. */
+/* A complete world, the datapath subscribed to all it reaches; or an error and nothing changed. Under dp->lock. */
 enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **world, struct pf_diag *diag);
+/* Would the plan's world, of the current one's links, run a program in another engine? Under dp->lock. */
+enum pf_err pf_world_engines_changed(const struct pf_world_plan *plan, int *changed, struct pf_diag *diag);
 /* Puts everything that the world holds. */
 void pf_world_destroy(struct pf_world *world);
 /* Unsubscribes the datapath from what `from` reaches and `to` (may be NULL: nothing) does not. */

@@ -1,14 +1,19 @@
 /* batch.c - the hot loop: one batch in one world.
  *
- * The loop is written once and inlined three times: one program with somebody who wants verdicts, or a chain of more,
- * with or without; the fourth case is the interpreter's own loop (pf_vm_run_packets). A chain with a trial has
- * a loop of its own (trial.c). Per packet it sets only what a program can observe (E2) and adds to two rows of a tally on the stack.
+ * One program alone runs in pieces through the engine's own loop over packets (pf_vm_run_packets), with or without
+ * somebody who wants verdicts: those are told when the piece has run, each packet where it lies, since a program that moves
+ * no packet's edge (its tail calls included) writes in place. The loop over a chain of more, or over one that may move an edge
+ * before somebody who wants to see it, is written once and inlined three times. A chain with a trial has a loop of its own
+ * (trial.c). Per packet they set only what a program can observe (E2) and add to a tally on the stack.
  */
 #include "round.h"
 
 #include <string.h>
 
 #define PIECE 256 /* packets run before their return values are counted */
+#define LANES 2   /* tallies side by side, so that a packet's does not wait for the one before */
+#define ONE_PACKET (UINT64_C(1) << 40) /* of a lane's sum; below it the bytes of at most PIECE packets */
+_Static_assert(PIECE * (uint64_t)UINT32_MAX < ONE_PACKET, "bytes stay below the count");
 
 void pf_run_note_fault(struct pf_worker *w)
 {
@@ -79,21 +84,58 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 		w->stats.engine_packets[engine] += n;
 }
 
+/* At most PIECE packets. */
 static void count(struct tally *tally, const struct pf_desc *desc, const uint32_t *retvals, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t action = action_of(retvals[i]);
-		tally->packets[action]++;
-		tally->bytes[action] += desc[i].caplen;
+	uint64_t sums[LANES][PF_ACTIONS] = { { 0 } };
+	uint32_t i = 0;
+	for (; i + LANES <= n; i += LANES)
+		for (uint32_t lane = 0; lane < LANES; lane++)
+			sums[lane][action_of(retvals[i + lane])] += ONE_PACKET + desc[i + lane].caplen;
+	for (; i < n; i++)
+		sums[0][action_of(retvals[i])] += ONE_PACKET + desc[i].caplen;
+	for (uint32_t lane = 0; lane < LANES; lane++) {
+		for (unsigned a = 0; a < PF_ACTIONS; a++) {
+			tally->packets[a] += sums[lane][a] / ONE_PACKET;
+			tally->bytes[a] += sums[lane][a] % ONE_PACKET;
+		}
 	}
 }
 
-/* One program and nobody who wants verdicts: the loop over the packets is inside the interpreter's. */
-static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, const struct round *round,
-			     struct tally *tally)
+/* After a piece ran: every packet is where it was when it came (in_place). */
+static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, const struct round *round, uint32_t from,
+		       const uint32_t *retvals, const uint8_t *faulted, uint32_t n)
+{
+	struct pf_packet *const packet = &w->exec->packet;
+	struct pf_verdict verdict = {
+		.covered = 1,
+		.engine = (uint8_t)entry->engine,
+		.generation = entry->generation,
+		.program = entry->prog->name,
+	};
+	for (uint32_t i = 0; i < n; i++) {
+		const struct pf_desc *d = &round->batch->desc[from + i];
+		verdict.retval = retvals[i];
+		verdict.action = (uint8_t)action_of(retvals[i]);
+		verdict.faulted = faulted[i];
+		pf_packet_init(packet, d->data, d->caplen, w->linear_limit);
+		tell(round, from + i, packet, &verdict);
+	}
+}
+
+/* Can nothing that this program comes to move a packet's edge? What it tail-calls is not looked at. */
+static int in_place(const struct pf_prog *prog)
+{
+	return !prog->moves_packet && !prog->tail_calls;
+}
+
+/* One program; told: a constant at every call. */
+INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const struct round *round, struct tally *tally,
+		       int told)
 {
 	const struct pf_chain_entry *const entry = chain->entries;
 	uint32_t retvals[PIECE];
+	uint8_t faulted[PIECE];
 	struct pf_vm_feed feed = {
 		.desc = round->batch->desc,
 		.stamps = round->batch->stamps,
@@ -105,11 +147,16 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, 
 	for (uint32_t left = round->batch->n; left; left -= feed.n) {
 		feed.n = left < PIECE ? left : PIECE;
 		feed.done = 0;
+		if (told)
+			memset(faulted, 0, feed.n);
 		while (pf_vm_run_packets(w->exec, entry->prog, entry->engine, &feed)) {
 			pf_run_note_fault(w);
+			faulted[feed.done] = 1;
 			retvals[feed.done++] = PF_XDP_ABORTED;
 		}
 		count(tally, feed.desc, retvals, feed.n);
+		if (told)
+			tell_piece(w, entry, round, round->batch->n - left, retvals, faulted, feed.n);
 		feed.desc += feed.n;
 		feed.stamps += feed.stamps ? feed.n : 0;
 		feed.first += feed.n;
@@ -117,9 +164,17 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *chain, 
 	w->stats.engine_packets[entry->engine] += round->batch->n;
 }
 
+static void run_single_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_single(w, c, r, t, 0);
+}
+
 static void run_single_told(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
 {
-	run_chain(w, c, r, t, 1, 1);
+	if (in_place(c->entries->prog))
+		run_single(w, c, r, t, 1);
+	else
+		run_chain(w, c, r, t, 1, 1);
 }
 
 static void run_many_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)

@@ -31,6 +31,12 @@ class DatapathRef:
     def add_hook(self) -> int: ...
     def set_engine(self, engine: int) -> None:
         """The best engine that worlds may choose; publishes where that changes one."""
+    def refresh(self) -> bool:
+        """After programs got better code: publishes a world that runs it, with the same generation.
+
+        False where that changes nothing.
+        """
+
     def info(self) -> DatapathInfo: ...
     def wait(self, token: int, timeout_ns: int) -> None:
         """Waits for a grace period; raises GraceTimeout naming the stalled worker."""

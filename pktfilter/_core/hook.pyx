@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from pktfilter._core.c_hook cimport (
     PF_CAUSE_OF_KIND, PF_CAUSES, PF_EDIT_ATTACH, PF_EDIT_DETACH, PF_EDIT_ROLLBACK, PF_EDIT_UPDATE, PF_HISTORY_DEFAULT,
     PF_HISTORY_MAX, pf_cause, pf_cause_text, pf_change, pf_datapath_add_hook, pf_datapath_commit, pf_datapath_create,
-    pf_datapath_get_info, pf_datapath_info, pf_datapath_put, pf_datapath_set_engine, pf_datapath_wait, pf_edit,
+    pf_datapath_get_info, pf_datapath_info, pf_datapath_put, pf_datapath_refresh, pf_datapath_set_engine, pf_datapath_wait, pf_edit,
     pf_edit_kind, pf_expect, pf_generation, pf_link_can_update, pf_link_create, pf_link_get_info, pf_link_history,
     pf_link_info, pf_link_put, pf_link_set_history, pf_link_wait,
 )
@@ -58,6 +58,18 @@ cdef class DatapathRef:
             err = pf_datapath_set_engine(self.ptr, <pf_engine>engine, &diag)
         if err:
             raise_diag(err, &diag)
+
+    def refresh(self):
+        """After programs got better code: publishes a world that runs it, with the same generation. False where that
+        changes nothing."""
+        cdef pf_diag diag
+        cdef int published = 0
+        cdef pf_err err
+        with nogil:
+            err = pf_datapath_refresh(self.ptr, &published, &diag)
+        if err:
+            raise_diag(err, &diag)
+        return bool(published)
 
     def info(self):
         cdef pf_datapath_info i

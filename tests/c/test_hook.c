@@ -376,6 +376,48 @@ static void test_engines(void)
 	pf_map_put(array);
 }
 
+/* Better code of the same programs: a new revision, the same generations, no row of history; nothing where nothing
+ * changes, or while a program that can be tail-called has no such code. */
+static void test_refresh(void)
+{
+	struct pf_datapath *dp = datapath_of(2);
+	struct pf_map *array = map_of(PF_MAP_PROG_ARRAY, 2, NULL);
+	struct pf_prog *caller = tail_caller(array, 0, 2), *target = returning(1);
+	struct pf_link *link = attached(dp, 0, caller, 50, PF_CONTINUE_DEFAULT);
+	struct pf_generation rows[4];
+	int published = 9;
+	CHECK_EQ(bind_at(array, 0, &target->ref, NULL), PF_OK);
+	const struct pf_datapath_info before = info_of(dp);
+	CHECK_EQ(pf_datapath_refresh(dp, &published, NULL), PF_OK);
+	CHECK_EQ(published, 0);
+	make_interp(caller);
+	CHECK_EQ(pf_datapath_refresh(dp, &published, NULL), PF_OK);
+	CHECK_EQ(published, 0); /* its target is not there yet */
+	CHECK_EQ(info_of(dp).revision, before.revision);
+	make_interp(target);
+	CHECK_EQ(pf_datapath_refresh(dp, &published, NULL), PF_OK);
+	CHECK_EQ(published, 1);
+	CHECK_EQ(pf_datapath_world(dp)->chains[0].entries[0].engine, PF_ENGINE_INTERP);
+	CHECK_EQ(info_of(dp).revision, before.revision + 1);
+	CHECK_EQ(info_of(dp).generation, before.generation);
+	CHECK_EQ(pf_link_history(link, rows, 4), 1);
+	pf_prog_put(rows[0].prog);
+	CHECK_EQ(pf_datapath_refresh(dp, &published, NULL), PF_OK);
+	CHECK_EQ(published, 0);
+	CHECK_EQ(pf_datapath_set_engine(dp, PF_ENGINE_CHECKED, NULL), PF_OK);
+	CHECK_EQ(pf_datapath_refresh(dp, &published, NULL), PF_OK);
+	CHECK_EQ(published, 0); /* the limit holds */
+	CHECK_EQ(pf_datapath_world(dp)->chains[0].entries[0].engine, PF_ENGINE_CHECKED);
+	const uint32_t key = 0;
+	CHECK_EQ(pf_map_user_delete(array, &key), PF_OK);
+	pf_link_put(link);
+	pf_datapath_put(dp);
+	pf_prog_put(caller);
+	pf_prog_put(target);
+	CHECK_EQ(array->ref.count, 1);
+	pf_map_put(array);
+}
+
 /* W2, W3: an online worker keeps the old world; waiting tells a stalled or own worker apart. */
 static void test_grace_period(void)
 {
@@ -552,6 +594,7 @@ static void test_binding_failure(void)
 
 int main(void)
 {
+	test_refresh();
 	test_update_rules();
 	test_generation_closes_the_hole();
 	test_attach_and_detach();
