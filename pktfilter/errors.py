@@ -181,6 +181,10 @@ class ProgramError(InputError):
         self.insn = insn
 
 
+class CompileError(ProgramError):
+    """A program cannot be compiled, or its object cannot be made; the interpreter runs it."""
+
+
 class ExecutionFault(PktfilterError):  # noqa: N818
     """A checked run stopped at instruction `insn`; `kind` is the fault's short name."""
 

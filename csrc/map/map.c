@@ -300,6 +300,13 @@ uint8_t *pf_map_direct_value(struct pf_map *map, uint32_t offset)
 	return map->arena + offset;
 }
 
+const uint8_t *pf_map_fixed_contents(struct pf_map *map)
+{
+	if (!(map->def.flags & PF_MAP_F_RDONLY_PROG) || !atomic_load_explicit(&map->frozen, memory_order_acquire))
+		return NULL;
+	return pf_map_direct_value(map, 0);
+}
+
 /* --- program side --- */
 
 enum pf_err pf_map_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)

@@ -131,6 +131,9 @@ int pf_map_contains(const struct pf_map *map, const void *address, uint64_t size
  * other arrays); NULL when the map has no such element or the offset is outside. */
 uint8_t *pf_map_direct_value(struct pf_map *map, uint32_t offset);
 
+/* value_size bytes of the only element, where neither programs nor users can change them any more; else NULL. */
+PF_API const uint8_t *pf_map_fixed_contents(struct pf_map *map);
+
 /* bpf_for_each_map_elem: calls visit(user, map, key, value) for each element, stops when it returns non-zero. The
  * callback may change the map: an element it deletes before its turn is not visited, one it adds may be. Array, per-CPU
  * array, hash, LRU, per-CPU hash; others PF_EINVAL. visited (may be NULL) counts the calls. */

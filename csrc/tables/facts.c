@@ -2,10 +2,13 @@
 #include "facts.h"
 
 static const struct pf_fact_helper helpers[] = {
-#define PF_HELPER_NAME(name, number) { #name, "0", number, 0 },
-#define PF_HELPER(name, number, ret, a1, a2, a3, a4, a5, flags) { #name, #flags, number, 1 },
+#define NO_ARGS { "NONE", "NONE", "NONE", "NONE", "NONE" }
+#define PF_HELPER_NAME(name, number) { #name, NO_ARGS, "0", number, 0 },
+#define PF_HELPER(name, number, ret, a1, a2, a3, a4, a5, flags)                                                        \
+	{ #name, { #a1, #a2, #a3, #a4, #a5 }, #flags, number, 1 },
 #include "helper.def"
 #undef PF_HELPER
+#undef NO_ARGS
 };
 
 static const struct pf_fact_map_type map_types[] = {

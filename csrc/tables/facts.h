@@ -14,6 +14,7 @@
 
 struct pf_fact_helper {
 	const char *name; /* without the bpf_ prefix */
+	const char *args[5]; /* argument kinds as written in helper.def; NONE behind the last, all of them of a name only */
 	const char *flags; /* the flags column as written in helper.def */
 	uint32_t number;
 	uint32_t supported; /* boolean */

@@ -3,14 +3,6 @@
 
 #include <stdlib.h>
 
-/* Contents that neither programs nor users can change any more. */
-static const uint8_t *fixed_contents(struct pf_map *map)
-{
-	if (!(map->def.flags & PF_MAP_F_RDONLY_PROG) || !atomic_load_explicit(&map->frozen, memory_order_acquire))
-		return NULL;
-	return pf_map_direct_value(map, 0);
-}
-
 enum pf_err pf_verify_program(struct pf_prog *prog, const struct pf_verify_input *options,
 			      struct pf_verify_result *result)
 {
@@ -23,7 +15,7 @@ enum pf_err pf_verify_program(struct pf_prog *prog, const struct pf_verify_input
 		maps[i].inner = map->inner;
 		maps[i].lock = map->lock;
 		maps[i].inner_lock = map->inner_lock;
-		maps[i].contents = fixed_contents(map);
+		maps[i].contents = pf_map_fixed_contents(map);
 	}
 	input.type = prog->type;
 	input.insns = prog->insns;

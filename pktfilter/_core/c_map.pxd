@@ -32,6 +32,8 @@ cdef extern from "map/map.h" nogil:
         uint32_t percpu
         uint64_t elements
         uint64_t stride
+        uint32_t value_step
+        uint32_t cpu_step
     pf_err pf_map_create(const pf_map_def *definition, const pf_map_def *inner, uint32_t cpus, const char *name,
                          uint64_t id, pf_map **map, pf_diag *diag)
     void pf_map_get(pf_map *map)
@@ -45,6 +47,7 @@ cdef extern from "map/map.h" nogil:
     pf_err pf_map_user_next_key(pf_map *map, const void *key, void *next_key)
     uint64_t pf_map_count(pf_map *map)
     void pf_map_freeze(pf_map *map)
+    const uint8_t *pf_map_fixed_contents(pf_map *map)
 
 
 cdef extern from "map/binding.h" nogil:

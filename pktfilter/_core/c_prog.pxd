@@ -23,6 +23,8 @@ cdef extern from "prog/prog.h" nogil:
         uint64_t id
         uint32_t count
         pf_insn *insns
+        uint32_t map_count
+        pf_prog_map *maps
         uint8_t frags
         uint8_t verified
         uint8_t *types

@@ -54,6 +54,7 @@ cdef extern from "tables/tables.h" nogil:
 cdef extern from "tables/facts.h" nogil:
     struct pf_fact_helper:
         const char *name
+        const char **args
         const char *flags
         uint32_t number
         uint32_t supported

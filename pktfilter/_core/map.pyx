@@ -1,10 +1,11 @@
 """Maps (csrc/map): a counted reference and the user-side operations of bpf(2), on raw bytes."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
-    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_freeze, pf_map_put,
+    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
+    pf_map_put,
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog
@@ -91,6 +92,17 @@ cdef class MapRef:
     def lock(self):
         """Byte offset of the bpf_spin_lock in the values; None where there is none."""
         return self.ptr.lock.offset if self.ptr.lock.present else None
+
+    @property
+    def geometry(self):
+        """(is per-CPU, CPUs, stride, value_step, cpu_step): where the values lie (csrc/map/map.h)."""
+        return (bool(self.ptr.percpu), self.ptr.cpus, self.ptr.stride, self.ptr.value_step, self.ptr.cpu_step)
+
+    @property
+    def fixed_contents(self):
+        """Bytes of the only element where nobody can change them any more; else None."""
+        cdef const uint8_t *data = pf_map_fixed_contents(self.ptr)
+        return None if data is NULL else (<const char *>data)[:self.ptr.def_.value_size]
 
     @property
     def user_value_size(self):

@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from pktfilter._core.c_isa cimport pf_insn
-from pktfilter._core.c_map cimport pf_map, pf_ref, pf_ref_count
+from pktfilter._core.c_map cimport pf_map, pf_map_get, pf_ref, pf_ref_count
 from pktfilter._core.c_prog cimport (
     PF_PROG_MEMORY, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy, pf_prog, pf_prog_check_registers, pf_prog_create, pf_prog_def,
     pf_prog_code, pf_prog_map, pf_prog_put, pf_vm_execute, pf_vm_stage,
@@ -119,6 +119,20 @@ cdef class ProgRef:
     @property
     def frags(self):
         return bool(self.ptr.frags)
+
+    @property
+    def maps(self):
+        """[(number, MapRef), ...] in the order of their places."""
+        out = []
+        for i in range(self.ptr.map_count):
+            pf_map_get(self.ptr.maps[i].map)
+            out.append((self.ptr.maps[i].number, MapRef.wrap(self.ptr.maps[i].map)))
+        return out
+
+    @property
+    def types(self):
+        """One enum pf_insn_type a slot, from the verifier; None for a program that it has not accepted."""
+        return None if self.ptr.types is NULL else (<const char *>self.ptr.types)[:self.ptr.count]
 
     @property
     def verified(self):

@@ -26,12 +26,14 @@ class MapType(NamedTuple):
     supported: bool
 
 class Helper(NamedTuple):
-    """A row of helper.def; `name` has no bpf_ prefix."""
+    """A row of helper.def; `name` has no bpf_ prefix, `args` are the kinds of its arguments."""
 
     name: str
     number: int
     supported: bool
     gpl: bool
+    args: tuple[str, ...]
+    moves_packet: bool
 
 class Action(NamedTuple):
     """A row of action.def; `name` is upper-case, `text` lower-case."""

@@ -53,7 +53,15 @@ MapType = NamedTuple(
     [("name", str), ("number", int), ("family", str), ("percpu", bool), ("supported", bool)],
 )
 Helper = NamedTuple(
-    "Helper", [("name", str), ("number", int), ("supported", bool), ("gpl", bool)]
+    "Helper",
+    [
+        ("name", str),
+        ("number", int),
+        ("supported", bool),
+        ("gpl", bool),
+        ("args", tuple),
+        ("moves_packet", bool),
+    ],
 )
 Action = NamedTuple("Action", [("name", str), ("value", int), ("text", str)])
 CtxField = NamedTuple(
@@ -129,6 +137,10 @@ cdef tuple _helpers():
             rows[i].number,
             bool(rows[i].supported),
             "PF_HELPER_GPL" in _text(rows[i].flags),
+            tuple([
+                kind for kind in [_text(rows[i].args[n]) for n in range(5)] if kind != "NONE"
+            ]),
+            "PF_HELPER_MOVES_PACKET" in _text(rows[i].flags),
         )
         for i in range(count)
     ])

@@ -1,0 +1,225 @@
+"""Calls: helpers, subprograms, callbacks, tail calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._core.tables import HELPERS, MAP_TYPES
+from ..errors import CompileError
+from .emit import EXEC, Emitter
+from .flow import Function, step, target
+from .ops_alu import Handler
+from .unit import Insn, MapConstants
+
+LOOP_MAX = 1 << 23  # csrc/helper/control.c: LOOP_MAX
+E2BIG, EINVAL = 7, 22
+BY_NUMBER = {helper.number: helper for helper in HELPERS}
+NUMBER = {helper.name: helper.number for helper in HELPERS}
+#: bpf_trace_printk takes as many more as its format wants.
+_EXTRA = {NUMBER["trace_printk"]: 5}
+_FAMILIES = {row.name: row.family for row in MAP_TYPES}
+#: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
+_BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
+_CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
+
+
+def arguments(insn: Insn) -> int:
+    """How many registers a call reads."""
+    if insn.name != "CALL_HELPER":
+        return 5
+    helper = BY_NUMBER.get(insn.imm)
+    return _EXTRA.get(insn.imm, len(helper.args) if helper else 5)
+
+
+def _plain(e: Emitter, insn: Insn) -> str:
+    """The helper's C function."""
+    helper = BY_NUMBER.get(insn.imm)
+    if helper is None or not helper.supported:
+        raise CompileError("no such helper", insn=insn.at, found=insn.imm)
+    passed = []
+    for n in range(5):
+        if n >= arguments(insn):
+            passed.append("i64 undef")
+            continue
+        kind = helper.args[n] if n < len(helper.args) else "ANYTHING"
+        passed.append(f"i64 {e.get(n + 1, escapes=kind not in _BOUNDED)}")
+    return e.let(f"call i64 {e.shape.helper(insn.imm)}(ptr %x, {', '.join(passed)})")
+
+
+def _cpu(e: Emitter, _: Insn) -> str:
+    return e.let("zext i32 %cpu to i64")
+
+
+def _clock(_e: Emitter, _: Insn) -> str:
+    return "%time"
+
+
+def _map_of(e: Emitter, reg: int) -> tuple[int, MapConstants] | None:
+    symbol = e.known(reg)
+    if symbol is None or symbol[0] != "map":
+        return None
+    return symbol[1], e.shape.unit.maps[symbol[1]]
+
+
+def _lookup(e: Emitter, insn: Insn) -> str:
+    """Arrays here, hash maps and prefix tries by their own function, others by the helper."""
+    found = _map_of(e, 1)
+    if found is None:
+        return _plain(e, insn)
+    place, m = found
+    family = _FAMILIES[m.type]
+    if family == "ARRAY":
+        return _array_lookup(e, place, m)
+    if family in ("HASH", "LPM") and m.type != "devmap_hash":
+        return _direct_lookup(e, place, m)
+    return _plain(e, insn)
+
+
+def _guarded(e: Emitter, condition: str, value: Callable[[], str]) -> str:
+    """`condition ? value : 0`, with the value made only where it is true."""
+    there, out, here = e.label("have"), e.label("done"), e.label("test")
+    e.do(f"br label %{here}")
+    e.begin(here)
+    e.do(f"br i1 {condition}, label %{there}, label %{out}")
+    e.begin(there)
+    made = value()
+    e.do(f"br label %{out}")
+    e.begin(out)
+    return e.let(f"phi i64 [ {made}, %{there} ], [ 0, %{here} ]")
+
+
+def _own_cpu(e: Emitter, m: MapConstants) -> str | None:
+    """A map made for fewer CPUs than the worker's id has no value for it (helper/maps.c)."""
+    return e.let(f"icmp ult i32 %cpu, {m.cpus}") if m.percpu else None
+
+
+def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
+    index = e.load(2, 0, 4)
+    condition = e.let(f"icmp ult i32 {index}, {m.max_entries}")
+    own = _own_cpu(e, m)
+    if own is not None:
+        condition = e.let(f"and i1 {condition}, {own}")
+
+    def value() -> str:
+        # Index and CPU are in range, so the sums stay inside the arena: they cannot wrap.
+        wide = e.let(f"zext i32 {index} to i64")
+        offset = e.let(f"mul nuw i64 {wide}, {m.stride}")
+        if own is not None:
+            cpu = e.let("zext i32 %cpu to i64")
+            offset = e.let(f"add nuw i64 {offset}, {e.let(f'mul nuw i64 {cpu}, {m.cpu_step}')}")
+        base = f"ptrtoint (ptr {e.shape.map_values(place)} to i64)"
+        return e.let(f"add nuw i64 {base}, {offset}")
+
+    return _guarded(e, condition, value)
+
+
+def _direct_lookup(e: Emitter, place: int, m: MapConstants) -> str:
+    def value() -> str:
+        key = e.let(f"inttoptr i64 {e.get(2, escapes=False)} to ptr")
+        function = e.shape.map_lookup(place)
+        found = e.let(f"call ptr {function}(ptr {e.shape.map(place)}, ptr {key}, i32 %cpu)")
+        return e.let(f"ptrtoint ptr {found} to i64")
+
+    own = _own_cpu(e, m)
+    if own is None:
+        return value()
+    e.get(2, escapes=False)
+    return _guarded(e, own, value)
+
+
+def _loop(e: Emitter, insn: Insn) -> str:
+    """bpf_loop of a known callback as a loop; the checks and their order are the helper's."""
+    callback = e.known(2)
+    if callback is None or callback[0] != "func":
+        return _plain(e, insn)
+    count, context, flags = e.get32(1), e.get(3), e.get(4)
+    names = [e.label(hint) for hint in ("count", "range", "head", "body", "next", "out")]
+    entry, size, head, body, after, out = names
+    e.do(f"br label %{entry}")
+    e.begin(entry)
+    e.do(f"br i1 {e.let(f'icmp eq i64 {flags}, 0')}, label %{size}, label %{out}")
+    e.begin(size)
+    e.do(f"br i1 {e.let(f'icmp ule i32 {count}, {LOOP_MAX}')}, label %{head}, label %{out}")
+    e.begin(head)
+    i, following = e.label("%i"), e.label("%n")
+    e.do(f"{i} = phi i32 [ 0, %{size} ], [ {following}, %{after} ]")
+    e.do(f"br i1 {e.let(f'icmp ult i32 {i}, {count}')}, label %{body}, label %{out}")
+    e.begin(body)
+    wide = e.let(f"zext i32 {i} to i64")
+    result = e.shape.call(e, callback[1], [wide, context, "0", "0", "0"])
+    e.do(f"{following} = add i32 {i}, 1")
+    e.do(f"br i1 {e.let(f'icmp eq i64 {result}, 0')}, label %{after}, label %{out}")
+    e.begin(after)
+    e.do(f"br label %{head}")
+    e.begin(out)
+    ways = f"[ -{EINVAL}, %{entry} ], [ -{E2BIG}, %{size} ]"
+    ran = e.let(f"phi i64 {ways}, [ 0, %{head} ], [ 0, %{body} ]")
+    runs = e.let(
+        f"phi i32 [ 0, %{entry} ], [ 0, %{size} ], [ {i}, %{head} ], [ {following}, %{body} ]"
+    )
+    return e.let(f"or i64 {ran}, {e.let(f'zext i32 {runs} to i64')}")
+
+
+def _tail_call(e: Emitter, _: Insn) -> str:
+    """A target that is made runs in this function's place: its result is the result (vm.h, V4)."""
+    shape = e.shape
+    place = shape.field(e, "exec.prog")
+    prog = e.let(f"load ptr, ptr {place}, {EXEC}")
+    ctx, passed = e.get(1), f"i64 {e.get(2)}, i64 {e.get(3)}"
+    to = e.let(f"call ptr {shape.tail()}(ptr %x, {passed})")
+    made, out = e.label("made"), e.label("stay")
+    e.do(f"br i1 {e.let(f'icmp eq ptr {to}, null')}, label %{out}, label %{made}")
+    e.begin(made)
+    result = e.let(f"call i64 {to}(ptr %x, i64 {ctx}, i64 0)")
+    e.do(f"store ptr {prog}, ptr {place}, {EXEC}")
+    e.do(f"ret i64 {result}")
+    e.begin(out)
+    return "0"
+
+
+_INLINE: dict[int, Callable[[Emitter, Insn], str]] = {
+    **{NUMBER[name]: _clock for name in _CLOCKS},
+    NUMBER["get_smp_processor_id"]: _cpu,
+    NUMBER["map_lookup_elem"]: _lookup,
+    NUMBER["loop"]: _loop,
+    NUMBER["tail_call"]: _tail_call,
+}
+
+
+def _helper(e: Emitter, insn: Insn) -> bool:
+    e.put(0, _INLINE.get(insn.imm, _plain)(e, insn))
+    e.forget_arguments()
+    return False
+
+
+def _local(e: Emitter, insn: Insn) -> bool:
+    e.put(0, e.shape.call(e, target(insn), [e.get(n) for n in range(1, 6)]))
+    e.forget_arguments()
+    return False
+
+
+def _kfunc(_: Emitter, insn: Insn) -> bool:
+    raise CompileError("kernel functions are not supported", insn=insn.at, found=insn.imm)
+
+
+HANDLERS: dict[str, Handler] = {
+    "CALL_HELPER": _helper,
+    "CALL_LOCAL": _local,
+    "CALL_KFUNC": _kfunc,
+}
+
+
+def callbacks(function: Function) -> tuple[set[int], bool]:
+    """The functions whose addresses it takes, and whether it calls none but by bpf_loop, as a loop."""
+    taken: set[int] = set()
+    resolved = True
+    for block in function.blocks.values():
+        state = list(block.entry)
+        for insn in block.insns:
+            if insn.name == "LDDW_FUNC":
+                taken.add(target(insn))
+            if insn.name == "CALL_HELPER" and "FUNC" in BY_NUMBER[insn.imm].args:
+                known = state[2]
+                resolved &= insn.imm == NUMBER["loop"] and known is not None and known[0] == "func"
+            step(state, insn)
+    return taken, resolved
