@@ -107,17 +107,27 @@ def _set_up(t: Text, data: str, end: str, extra: str) -> None:
     t.store("i8", "0", "%x", "exec.packet.framed", EXEC)
 
 
-def _time(t: Text, desc: str, i: str, before: str) -> str:
-    """The running maximum of capture time; %stamped and %stamps are the feed's."""
-    stamp = t.let(f"getelementptr i8, ptr %stamps, i64 {i}")
-    own = t.at(desc, LAYOUT["desc.ts_ns"])
-    stamp_time = t.at(stamp, LAYOUT["stamp.time_ns"])
-    place = t.let(f"select i1 %stamped, ptr {stamp_time}, ptr {own}")
-    raw = t.let(f"load i64, ptr {place}, {FEED}")
-    negative = t.let(f"icmp slt i64 {raw}, 0")
-    before_epoch = t.let(f"select i1 %stamped, i1 false, i1 {negative}")
-    time = t.let(f"select i1 {before_epoch}, i64 0, i64 {raw}")
-    return t.let(f"call i64 @llvm.umax.i64(i64 {time}, i64 {before})")
+def _clock(t: Text, descs: str) -> str:
+    """Before the loop: where the first packet's time stands, how far the next is, and the least it may be.
+    Stamps have no negative times; a descriptor's count as 0."""
+    wide = t.let("zext i32 %start to i64")
+    far = f"i64 {LAYOUT['sizeof.stamp']}, i64 {LAYOUT['sizeof.desc']}"
+    t.do(f"%time.step = select i1 %stamped, {far}")
+    t.do(f"%time.floor = select i1 %stamped, i64 {-1 << 63}, i64 0")
+    places = []
+    for base, name in (("%stamps", "stamp.time_ns"), (descs, "desc.ts_ns")):
+        places.append(t.at(base, LAYOUT[name]))
+    base = t.let(f"select i1 %stamped, ptr {places[0]}, ptr {places[1]}")
+    skipped = t.let(f"mul i64 {wide}, %time.step")
+    return t.let(f"getelementptr i8, ptr {base}, i64 {skipped}")
+
+
+def _time(t: Text) -> None:
+    """The running maximum of capture time."""
+    raw = t.let(f"load i64, ptr %time.at, {FEED}")
+    time = t.let(f"call i64 @llvm.smax.i64(i64 {raw}, i64 %time.floor)")
+    t.do(f"%time = call i64 @llvm.umax.i64(i64 {time}, i64 %time.before)")
+    t.do("%time.next = getelementptr i8, ptr %time.at, i64 %time.step")
 
 
 def _observed(t: Text, shape: Shape, time: str) -> None:
@@ -125,7 +135,8 @@ def _observed(t: Text, shape: Shape, time: str) -> None:
     others = shape.callbacks or _uses(shape, "tail_call")
     if others or _uses(shape, "get_prandom_u32"):
         index = t.let("add i64 %first, %wide")
-        own = t.let("getelementptr i8, ptr %stamps, i64 %stamp.off")
+        off = t.let(f"mul nuw i64 %wide, {LAYOUT['sizeof.stamp']}")
+        own = t.let(f"getelementptr i8, ptr %stamps, i64 {off}")
         # Without stamps the address is not used, and that of the feed is as good to load from.
         place = t.let(f"select i1 %stamped, ptr {t.at(own, LAYOUT['stamp.index'])}, ptr %feed")
         stamp = t.let(f"load i64, ptr {place}, {FEED}")
@@ -149,9 +160,9 @@ def pf_packets(shape: Shape) -> list[str]:
     t = Text("define void @pf_packets(ptr %x, ptr %feed) #0 {")
     t.do("entry:")
     cpu = t.load("i32", "%x", "exec.cpu", EXEC)
-    start = t.load("i64", "%x", "exec.time_ns", EXEC)
+    before = t.load("i64", "%x", "exec.time_ns", EXEC)
     n = t.load("i32", "%feed", "feed.n", FEED)
-    done = t.load("i32", "%feed", "feed.done", FEED)
+    t.do(f"%start = load i32, ptr {t.at('%feed', LAYOUT['feed.done'])}, {FEED}")
     descs = t.load("ptr", "%feed", "feed.desc", FEED)
     retvals = t.load("ptr", "%feed", "feed.retvals", FEED)
     limit = t.load("i32", "%feed", "feed.linear_limit", FEED)
@@ -164,22 +175,22 @@ def pf_packets(shape: Shape) -> list[str]:
     ctx = t.let(f"ptrtoint ptr {packet} to i64")
     given = _fields(t, shape, dict.fromkeys(_MADE, "0"))
     loaded = dict(zip(shape.lean_fields(), given, strict=True))
-    any_ = t.let(f"icmp ult i32 {done}, {n}")
+    first_time = _clock(t, descs)
+    any_ = t.let(f"icmp ult i32 %start, {n}")
     t.do(f"br i1 {any_}, label %loop, label %out", "loop:")
     t.do(
-        f"%i = phi i32 [ {done}, %entry ], [ %i.next, %loop ]",
-        f"%time.before = phi i64 [ {start}, %entry ], [ %time, %loop ]",
+        "%i = phi i32 [ %start, %entry ], [ %i.next, %loop ]",
+        f"%time.before = phi i64 [ {before}, %entry ], [ %time, %loop ]",
+        f"%time.at = phi ptr [ {first_time}, %entry ], [ %time.next, %loop ]",
         "%wide = zext i32 %i to i64",
         f"%desc.off = mul nuw i64 %wide, {LAYOUT['sizeof.desc']}",
-        f"%stamp.off = mul nuw i64 %wide, {LAYOUT['sizeof.stamp']}",
         f"%desc = getelementptr i8, ptr {descs}, i64 %desc.off",
     )
     data = t.load("ptr", "%desc", "desc.data", FEED)
     caplen = t.load("i32", "%desc", "desc.caplen", FEED)
     linear = t.let(f"call i32 @llvm.umin.i32(i32 {caplen}, i32 {limit})")
     end = t.let(f"getelementptr i8, ptr {data}, i64 {t.let(f'zext i32 {linear} to i64')}")
-    time = _time(t, "%desc", "%stamp.off", "%time.before")
-    t.do(f"%time = add i64 {time}, 0")
+    _time(t)
     made = dict(loaded)
     if shape.lean:
         made |= _from_descriptor(t, shape, data, end)
@@ -198,7 +209,7 @@ def pf_packets(shape: Shape) -> list[str]:
     t.do("%i.next = add nuw i32 %i, 1")
     more = t.let(f"icmp ult i32 %i.next, {n}")
     t.do(f"br i1 {more}, label %loop, label %out", "out:")
-    t.do(f"%last = phi i64 [ {start}, %entry ], [ %time, %loop ]")
+    t.do(f"%last = phi i64 [ {before}, %entry ], [ %time, %loop ]")
     t.store("i64", "%last", "%x", "exec.time_ns", EXEC)
     t.store("i32", n, "%feed", "feed.done", FEED)
     t.do("ret void")
