@@ -116,6 +116,29 @@ static enum pf_err grow(struct pf_input *in)
 	return PF_OK;
 }
 
+enum pf_err pf_input_exchange(struct pf_input *in, struct pf_chunk *chunk)
+{
+	const size_t left = pf_input_left(in), need = round_up(PF_INPUT_SLACK + 2 * (size_t)in->chunk + left);
+	const struct pf_chunk mine = {.memory = in->memory, .capacity = in->capacity};
+
+	if (chunk->capacity < need) {
+		uint8_t *memory = aligned_alloc(LINE, need);
+
+		if (!memory)
+			return PF_ENOMEM;
+		free(chunk->memory);
+		*chunk = (struct pf_chunk){.memory = memory, .capacity = need};
+	}
+	ASAN_UNPOISON_MEMORY_REGION(mine.memory, mine.capacity);
+	in->memory = chunk->memory;
+	in->capacity = chunk->capacity;
+	in->end = in->memory + PF_INPUT_SLACK + round_up(left);
+	memcpy(in->end - left, in->cur, left);
+	in->cur = in->end - left;
+	*chunk = mine;
+	return PF_OK;
+}
+
 enum pf_err pf_input_refill(struct pf_input *in, struct pf_diag *diag)
 {
 	size_t room, most = in->limit - pf_input_left(in);

@@ -109,6 +109,30 @@ static enum pf_err at_end(const struct pf_reader *r, struct pf_diag *diag)
 			   pf_input_offset(&r->in), left, r->need, NULL);
 }
 
+/* Whole records in memory; before the header was read there are none. */
+static enum pf_err reader_fill(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag)
+{
+	struct pf_reader *r = (struct pf_reader *)source;
+	enum pf_err err;
+
+	batch->n = 0;
+	if (!r->started)
+		return PF_OK;
+	err = r->format == PF_FORMAT_PCAP ? pf_pcap_fill(r, batch, diag) : pf_pcapng_fill(r, batch, diag);
+	r->packets += batch->n;
+	return err;
+}
+
+static enum pf_err reader_renew(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag)
+{
+	struct pf_reader *r = (struct pf_reader *)source;
+
+	if (pf_input_exchange(&r->in, chunk))
+		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_IO_READ, 0, pf_input_offset(&r->in), 0, 0,
+				   pf_err_text(PF_ENOMEM));
+	return PF_OK;
+}
+
 static enum pf_err reader_next(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag)
 {
 	struct pf_reader *r = (struct pf_reader *)source;
@@ -123,12 +147,9 @@ static enum pf_err reader_next(struct pf_source *source, struct pf_batch *batch,
 			if (err)
 				return err;
 		}
-		if (r->started) {
-			err = r->format == PF_FORMAT_PCAP ? pf_pcap_fill(r, batch, diag) : pf_pcapng_fill(r, batch, diag);
-			r->packets += batch->n;
-			if (err || batch->n)
-				return err;
-		}
+		err = reader_fill(source, batch, diag);
+		if (err || batch->n)
+			return err;
 		if (!r->in.eof) {
 			err = pf_input_refill(&r->in, diag);
 			if (err)
@@ -166,6 +187,8 @@ enum pf_err pf_reader_open(int fd, const struct pf_reader_options *options, stru
 	pf_input_put_back(&r->in, options->head, options->head_len);
 	r->source.next = reader_next;
 	r->source.iface = reader_iface;
+	r->source.fill = reader_fill;
+	r->source.renew = reader_renew;
 	r->as_ethernet = options->as_ethernet;
 	r->any_linktype = options->any_linktype;
 	*reader = r;

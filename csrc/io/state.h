@@ -39,6 +39,9 @@ enum pf_err pf_input_open(struct pf_input *in, int fd, uint32_t chunk, struct pf
 void pf_input_close(struct pf_input *in);
 /* Bytes taken from the descriptor before it was ours; at most 64, before the first refill. */
 void pf_input_put_back(struct pf_input *in, const uint8_t *bytes, size_t count);
+/* Goes on in the chunk's memory (or a larger one, which takes its place), with the unread bytes; the chunk gets what was
+ * the input's. PF_ENOMEM leaves both as they were. */
+enum pf_err pf_input_exchange(struct pf_input *in, struct pf_chunk *chunk);
 /* One read(2) behind the unread bytes, which may move. At the end of the input sets eof. PF_EINTR: nothing changed. */
 enum pf_err pf_input_refill(struct pf_input *in, struct pf_diag *diag);
 

@@ -278,6 +278,7 @@ static enum pf_err tee_flush(struct pf_sink *sink, struct pf_diag *diag)
 
 void pf_tee_init(struct pf_tee *tee, struct pf_sink *first, struct pf_sink *second)
 {
+	tee->sink.actions = 0;
 	tee->sink.emit = tee_emit;
 	tee->sink.flush = tee_flush;
 	tee->first = first;

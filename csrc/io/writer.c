@@ -183,6 +183,7 @@ enum pf_err pf_writer_open(int fd, const struct pf_writer_options *options, stru
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_IO_WRITE, 0, 0, 0, 0, pf_err_text(PF_ENOMEM));
 	w->sink.emit = writer_emit;
 	w->sink.flush = writer_flush;
+	w->sink.actions = options->actions;
 	w->fd = fd;
 	w->options = *options;
 	if (!w->options.buffer_flush)

@@ -4,13 +4,14 @@
  *   descriptor  struct pf_desc: where one captured packet lies in the source's private buffer
  *   batch       descriptors between two quiescent states of one worker; valid until the source's next call
  *   source      makes batches (io: a capture reader; live: a ring)
- *   sink        takes packets after their verdict, while the worker is online: memory only, no system call; what it
+ *   sink        takes packets after their verdict, while a worker may be online: memory only, no system call; what it
  *               collected goes out in flush, while the worker is offline
  *
  * Invariants
  *   D1 Bytes data .. data + caplen belong to the batch: programs may write them.
  *   D2 A source that fails has first delivered every packet before the failure: the error comes alone (n == 0).
  *   D3 n == 0 with PF_OK is the end.
+ *   D5 A source that can lend its memory says so by fill and renew: then batches stay valid from one renew to the next.
  *   D4 Programs see a packet's index in the whole input and the running maximum of capture time up to it (design
  *      section 7). A batch that is a run of the input has them by position; one that is a worker's share of several
  *      runs carries a stamp for each packet.
@@ -79,13 +80,24 @@ struct pf_verdict {
 	const char *program; /* its name, while the worker is online: in emit; NULL when uncovered */
 };
 
+/* Memory of malloc that changes hands; NULL and 0: none yet. */
+struct pf_chunk {
+	uint8_t *memory;
+	size_t capacity;
+};
+
 struct pf_source {
 	enum pf_err (*next)(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag);
 	const struct pf_iface *(*iface)(const struct pf_source *source, uint32_t index); /* NULL: no such */
+	/* Both or neither (NULL), D5. fill: as next, from what is in memory alone; n == 0 with PF_OK: next would have to read,
+	 * and end the life of earlier batches. renew: exchanges the memory of the batches so far for the chunk's. */
+	enum pf_err (*fill)(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag);
+	enum pf_err (*renew)(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag);
 };
 
 struct pf_sink {
-	/* While online; PF_ENOMEM is kept and reported by flush. */
+	uint32_t actions; /* bit per enum pf_action that it may take; 0: all. Others need not be told */
+	/* PF_ENOMEM is kept and reported by flush. */
 	void (*emit)(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
 		     const struct pf_packet *packet, const struct pf_verdict *verdict);
 	enum pf_err (*flush)(struct pf_sink *sink, struct pf_diag *diag); /* while offline */

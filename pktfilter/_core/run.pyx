@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from pktfilter._core.c_io cimport (
-    pf_batch, pf_sink, pf_source, pf_verdict,
+    pf_sink, pf_source, pf_verdict,
 )
 from pktfilter._core.c_prog cimport pf_engine, pf_trace
 from pktfilter._core.c_run cimport (
@@ -28,10 +28,6 @@ REPLAY_DONE = <int>PF_REPLAY_DONE
 
 cdef class Worker:
     """A worker of one hook, its batch, and its statistics. One thread at a time."""
-    cdef pf_worker *ptr
-    cdef pf_batch *batch
-    cdef DatapathRef datapath
-    cdef bytes name
 
     def __cinit__(self, DatapathRef datapath not None, uint32_t hook, *, uint32_t batch, uint32_t cpu, uint64_t seed,
                   uint32_t linear_limit, uint64_t budget=0, uint32_t ingress_ifindex=1, uint32_t rx_queue=0,
@@ -164,10 +160,10 @@ cdef class Worker:
         """Lines of trace_printk since the last call, and how many were lost."""
         if self.ptr.exec.trace is NULL:
             return [], 0
-        return _drain(self.ptr.exec.trace)
+        return drain(self.ptr.exec.trace)
 
 
-cdef tuple _drain(pf_trace *trace):
+cdef tuple drain(pf_trace *trace):
     cdef bytes text = (<const char *>trace.text)[:trace.used]
     lost = trace.lost
     trace.used = 0
@@ -198,7 +194,7 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
             err = pf_prog_test_run(prog.ptr, &r, &diag)
         if err:
             raise_diag(err, &diag)
-        lines, lost = _drain(r.trace)
+        lines, lost = drain(r.trace)
         return {"retval": r.retval, "duration_ns": r.duration_ns,
                 "data_meta": <bytes>r.out[:r.meta_out_len],
                 "data": <bytes>r.out[r.meta_out_len:r.meta_out_len + r.out_len],

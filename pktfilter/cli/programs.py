@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
+from ..handles.cpus import default_cpus
 from ..handles.loader import Object, load
 from ..handles.program import Program
 from ..objects import ObjectSpec, ProgramSpec
@@ -87,9 +88,9 @@ def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
     return next(iter(spec.programs.values()))
 
 
-def load_program(text: str, *, verify: bool = True) -> tuple[Object, Program]:
-    """The loaded object of PROG and the program it means."""
+def load_program(text: str, *, verify: bool = True, workers: int = 1) -> tuple[Object, Program]:
+    """The loaded object of PROG and the program it means; its per-CPU maps have a value per worker."""
     spec, name = spec_of(text)
     chosen = choose(spec, name)
-    obj = load(spec, verify=verify)
+    obj = load(spec, cpus=max(default_cpus(), workers), verify=verify)
     return obj, obj.programs[chosen.name]

@@ -14,7 +14,7 @@ import click
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import Program, resolve_engine
-from ..session import DEFAULT_BATCH, Progress, Replay, ReplayResult
+from ..session import DEFAULT_BATCH, WORKERS_MAX, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .options import (
@@ -64,10 +64,15 @@ def _swap_option(text: str) -> tuple[int, str]:
 @click.option(
     "--workers",
     default=1,
-    type=click.IntRange(1),
+    type=click.IntRange(1, WORKERS_MAX),
     metavar="N",
     show_default=True,
-    help="Threads; this version runs one.",
+    help="Threads that run packets; a connection stays on one. The results are the same for any number.",
+)
+@click.option(
+    "--unordered",
+    is_flag=True,
+    help="Several workers: write packets as they come out, in order within a connection alone.",
 )
 @click.option(
     "--seed",
@@ -126,6 +131,7 @@ def replay_command(
     engine: str,
     batch: int,
     workers: int,
+    unordered: bool,
     seed: int,
     swaps: tuple[str, ...],
     shadow: str | None,
@@ -152,7 +158,7 @@ def replay_command(
 
     def program(text: str) -> Program:
         if text not in loaded:
-            loaded[text] = load_program(text, verify=not unverified)[1]
+            loaded[text] = load_program(text, verify=not unverified, workers=workers)[1]
         return loaded[text]
 
     hook = Hook("ingress")
@@ -167,6 +173,7 @@ def replay_command(
             write_actions=chosen,
             comment=comment,
             workers=workers,
+            unordered=unordered,
             batch=batch,
             engine=engine,
             seed=seed,

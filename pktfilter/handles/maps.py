@@ -13,6 +13,7 @@ from .._core.map import MapRef
 from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
+from .cpus import default_cpus
 
 if TYPE_CHECKING:
     from .program import Program
@@ -37,11 +38,6 @@ class MapKeyError(MapError, KeyError):
 
     default_errno = errno.ENOENT
     __str__ = MapError.__str__
-
-
-def default_cpus() -> int:
-    """Values per key of a per-CPU map when not said otherwise: one per CPU of the machine."""
-    return os.cpu_count() or 1
 
 
 class Map:
@@ -123,6 +119,11 @@ class Map:
     def cpus(self) -> int:
         """Values per key: more than 1 only in per-CPU maps."""
         return int(self._ref.cpus)
+
+    @property
+    def per_cpu(self) -> bool:
+        """Each key has one value per CPU id."""
+        return self._percpu
 
     def __repr__(self) -> str:
         return f"<Map {self.name or '(unnamed)'} id={self.id} {self.type} {len(self)}/{self.max_entries}>"

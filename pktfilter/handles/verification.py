@@ -10,7 +10,8 @@ from .._core import verifier as _core
 from .._core.prog import ProgRef
 from ..errors import InputError, VerifierError
 from ..objects import MapSpec, ProgramSpec
-from .maps import Map, default_cpus, definition
+from .cpus import verified_cpus
+from .maps import Map, definition
 
 if TYPE_CHECKING:
     from ..diagnostics import Diagnostic
@@ -73,7 +74,7 @@ def verify(
         type,
         rows,
         _functions(spec),
-        cpus=default_cpus() if cpus is None else cpus,
+        cpus=verified_cpus() if cpus is None else cpus,
         want=_want(spec) | (_core.WANT_FACTS if facts else 0),
         gpl_compatible=_gpl_compatible(spec),
         log=log,
@@ -91,7 +92,7 @@ def admit(
     raw = _core.verify_program(
         prog,
         _functions(spec),
-        cpus=default_cpus(),
+        cpus=verified_cpus(),
         want=_want(spec),
         gpl_compatible=_gpl_compatible(spec),
         log=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._core import pipeline as _pipeline
 from ..errors import CaptureError, InputError, OutputError, wrong_kind
 from ..handles.hooks import Hook
 from ..sinks import Sink
@@ -11,6 +12,7 @@ from ..sources import Source
 
 DEFAULT_BATCH = 256
 BATCH_MAX = 65536
+WORKERS_MAX: int = _pipeline.WORKERS_MAX
 
 
 def blame(error: Any, source: Source, sink: Sink | None) -> Any:
@@ -31,7 +33,9 @@ def check_options(hook: Hook, batch: int, workers: int, seed: int) -> None:
         raise wrong_kind("where packets run", hook, "a Hook (programs are attached to one)")
     if not 1 <= batch <= BATCH_MAX:
         raise InputError("batch is out of range", found=batch, expected=f"1 to {BATCH_MAX} packets")
-    if workers != 1:
-        raise InputError("this version runs one worker", found=workers, expected=1)
+    if not 1 <= workers <= WORKERS_MAX:
+        raise InputError(
+            "the number of workers is out of range", found=workers, expected=f"1 to {WORKERS_MAX}"
+        )
     if not 0 <= seed < 1 << 64:
         raise InputError("seed is out of range", found=seed, expected="0 to 2^64 - 1")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .._core.run import REPLAY_DONE, REPLAY_UNTIL, Worker
+from .._core.run import REPLAY_DONE, REPLAY_UNTIL
 from ..errors import CaptureError, InputError, OutputError, TransactionError
+from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
@@ -18,6 +19,7 @@ from ..sinks import LET_THROUGH, Sink
 from ..sources import PathLike, Source, expand
 from .options import DEFAULT_BATCH, blame, check_options
 from .results import InputReport, Progress, ReplayResult, SwapReport
+from .runner import Runner, RunnerOptions, check_cpus
 
 #: How long the core runs before Python looks at signals, progress and swaps.
 SLICE_NS = 50_000_000
@@ -44,6 +46,8 @@ class Replay:
         swaps: Sequence[tuple[int, Link, Program]] = (),
         on_progress: Callable[[Progress], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
+        unordered: bool = False,
+        overlap: bool | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
@@ -72,15 +76,13 @@ class Replay:
         self._result = ReplayResult(
             workers=workers, batch=batch, seed=seed, verify_s=verify_us / 1e6
         )
-        self._worker = Worker(
-            hook.datapath._ref,
-            hook.index,
+        self._runner_options = RunnerOptions(
             batch=batch,
-            cpu=0,
             seed=seed,
-            linear_limit=LINEAR[linear],
-            name="replay-0",
+            linear=linear,
             trace=on_trace is not None,
+            unordered=unordered,
+            overlap=overlap,
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = _total_size(self.names)
@@ -98,10 +100,10 @@ class Replay:
                 "a replay swaps programs at packets, which a transaction would put off",
                 hint="run the replay after the transaction",
             )
-        self.hook._enter(self._worker)
         start = time.perf_counter()
         first_iface = None
-        try:
+        with ExitStack() as crew:
+            self._enter(crew)
             with ExitStack() as stack:
                 stack.enter_context(self.hook.datapath.engine(self._engine))
                 sink = None
@@ -125,18 +127,26 @@ class Replay:
                 result.swaps_left = [n for n, _, _ in self._swaps]
                 result.elapsed_s = time.perf_counter() - start
                 self._finish_sink(sink, first_iface)
-        finally:
-            self._collect()
-            self.hook._leave(self._worker)
         result.interrupted = self._stopped
         return result
+
+    def _enter(self, stack: ExitStack) -> None:
+        """Makes the workers; when the stack ends, what they counted is in the result."""
+        cpus = stack.enter_context(leased(self._result.workers))
+        check_cpus(self.hook, (program for _, _, program in self._swaps), cpus)
+        self._runner = Runner(self.hook, cpus, self._runner_options)
+        for worker in self._runner.workers:
+            self.hook._enter(worker)
+            stack.callback(self.hook._leave, worker)
+        stack.callback(self._collect)
+        stack.callback(self._runner.close)
 
     def _run_input(self, name: str, sink: Sink | None, start: float) -> Any:
         """Runs one input; its errors go into the result. Returns its first interface."""
         result = self._result
         report = InputReport(name)
         result.inputs.append(report)
-        before = self._worker.next_packet
+        before = self._runner.next_packet
         try:
             source = Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
         except KeyboardInterrupt:
@@ -148,7 +158,10 @@ class Replay:
             return None
         with source:
             try:
-                self._loop(source, sink, start)
+                try:
+                    self._loop(source, sink, start)
+                finally:
+                    self._drain(source, sink)
                 if not self._stopped:
                     source.check()
             except (CaptureError, OutputError) as error:
@@ -158,7 +171,7 @@ class Replay:
                 result.errors.append(error)
             except KeyboardInterrupt:
                 self._stopped = True
-            report.packets = self._worker.next_packet - before
+            report.packets = self._runner.next_packet - before
             result.read_s += source.reader.info()["read_ns"] / 1e9
             self._done_bytes += source.size or 0
             return source.reader.iface(0)
@@ -167,18 +180,26 @@ class Replay:
         writer = None if sink is None else sink.writer
         while not self._stopped:
             until = self._swaps[0][0] if self._swaps else _NO_SWAP
-            if self._worker.next_packet >= until:
+            if self._runner.next_packet >= until:
+                self._drain(source, sink)  # no worker is behind when the program changes
                 self._swap()
                 continue
-            end = self._worker.step(source.reader, writer, until, SLICE_NS)
-            if self._on_trace is not None:
-                lines, lost = self._worker.drain_trace()
-                if lines or lost:
-                    self._on_trace(lines, lost)
+            end = self._runner.step(source.reader, writer, until, SLICE_NS)
+            self._trace()
             if end == REPLAY_DONE:
                 return
             if end != REPLAY_UNTIL and self._on_progress is not None:
                 self._on_progress(self._progress(source, start))
+
+    def _drain(self, source: Source, sink: Sink | None) -> None:
+        self._runner.drain(source.reader, None if sink is None else sink.writer)
+        self._trace()
+
+    def _trace(self) -> None:
+        if self._on_trace is not None:
+            lines, lost = self._runner.drain_trace()
+            if lines or lost:
+                self._on_trace(lines, lost)
 
     def _swap(self) -> None:
         first_packet, link, program = self._swaps.pop(0)
@@ -192,7 +213,7 @@ class Replay:
     def _progress(self, source: Source, start: float) -> Progress:
         position = source.position
         return Progress(
-            packets=self._worker.next_packet,
+            packets=self._runner.next_packet,
             position=None if position is None else self._done_bytes + position,
             total=self._total,
             elapsed_s=time.perf_counter() - start,
@@ -209,7 +230,7 @@ class Replay:
         self._result.written[sink.path] = sink.packets
 
     def _collect(self) -> None:
-        result, stats = self._result, self._worker.stats()
+        result, stats = self._result, self._runner.stats()
         names = [action.name.lower() for action in XDP]
         result.packets, result.bytes = stats["packets"], stats["bytes"]
         result.actions = dict(zip(names, stats["actions"], strict=True))
@@ -220,7 +241,7 @@ class Replay:
             stats["batches"],
         )
         result.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
-        fault = self._worker.first_fault()
+        fault = self._runner.first_fault()
         if fault is not None:
             index, name, error = fault
             result.first_fault = f"packet {index}: program '{name}': {error}"
@@ -229,9 +250,11 @@ class Replay:
 def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) -> ReplayResult:
     """Runs every packet of the inputs through the hook, in order; options are those of `Replay`:
 
-    `write` (path of a pcap or pcapng), `write_actions`, `comment`, `workers`, `batch` (packets between
-    two quiescent states), `engine`, `seed` (of bpf_get_prandom_u32), `linear` ("kernel": at most 3,520
-    linear bytes as in Linux; "full"), `as_ethernet`, `swaps` [(first packet, link, program)].
+    `write` (path of a pcap or pcapng), `write_actions`, `comment`, `workers` (threads: the results are
+    the same for any number), `unordered` (several workers: packets are written in order within a
+    flow alone), `overlap` (reading in a thread of its own; None: where that gains), `batch` (packets
+    between two quiescent states), `engine`, `seed` (of bpf_get_prandom_u32), `linear` ("kernel": at
+    most 3,520 linear bytes as in Linux; "full"), `as_ethernet`, `swaps` [(first packet, link, program)].
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output
