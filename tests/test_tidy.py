@@ -56,6 +56,7 @@ PY_RANK = {
     "control": 5,
     "report_swap": 5,
     "report_live": 5,
+    "benchmarks": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

@@ -87,3 +87,17 @@ cdef extern from "run/run.h" nogil:
         pf_trace *trace
         pf_redirected redirected
     pf_err pf_prog_test_run(pf_prog *prog, pf_test_run *run, pf_diag *diag)
+
+
+cdef extern from "run/measure.h" nogil:
+    struct pf_measure:
+        pass
+    pf_err pf_measure_create(const uint8_t *bytes, const uint32_t *lens, uint32_t n, uint32_t stride, uint32_t batch,
+                             pf_measure **measure)
+    void pf_measure_destroy(pf_measure *measure)
+    void pf_measure_run(pf_measure *measure, pf_worker *worker, uint32_t rounds, uint64_t *ns)
+    pf_err pf_measure_memory(pf_measure *measure, const pf_prog *prog, pf_engine engine, uint32_t rounds, uint64_t *ns,
+                             uint64_t *sum)
+    uint8_t *pf_measure_bytes(pf_measure *measure)
+    pf_err pf_measure_read(pf_source *source, uint32_t batch, uint64_t *packets, uint64_t *bytes, uint64_t *ns,
+                           pf_diag *diag)

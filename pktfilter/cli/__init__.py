@@ -25,7 +25,8 @@ _COMMANDS = {
     "asm": (".objects", "Assemble a file into an object."),
     "link": (".control", "Show and replace the programs of a running engine."),
     "map": (".control", "Read and write the maps of a running engine."),
-    "bench": (".bench", "Measure replacement under load."),
+    "bench": (".bench", "Measure pktfilter beside its peers."),
+    "report": (".report", "Make a page of benchmark results."),
     "cache": (".cache", "Show or empty the cache of compiled programs."),
     "generate": (".generate", "Make a capture for tests and benchmarks."),
 }
