@@ -14,6 +14,7 @@ from .stats import summary
 
 def _safe(text: str) -> str:
     """Text that cannot end a cell, begin HTML or be read as markup."""
+    text = " ".join(text.splitlines())
     out = "".join("\\" + c if c in "\\`*_{}[]|#" else c for c in text)
     return out.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
