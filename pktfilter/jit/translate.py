@@ -99,7 +99,8 @@ class Shape:
             found, known = ops_calls.callbacks(function)
             taken |= found
             resolved &= known
-        self.takes_address = bool(taken)
+        # Also where the facts rule the instruction out: the loader looks at instructions alone.
+        self.takes_address = any(insn is not None and insn.name == "LDDW_FUNC" for insn in insns)
         self.callbacks = set() if resolved else taken
 
     def lean_fields(self) -> tuple[str, ...]:
