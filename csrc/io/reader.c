@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 __extension__ typedef __int128 wide;
 
@@ -172,6 +173,7 @@ enum pf_err pf_reader_open(int fd, const struct pf_reader_options *options, stru
 {
 	static const struct pf_reader_options defaults;
 	struct pf_reader *r = calloc(1, sizeof *r);
+	struct stat stat;
 	enum pf_err err;
 
 	*reader = NULL;
@@ -189,6 +191,7 @@ enum pf_err pf_reader_open(int fd, const struct pf_reader_options *options, stru
 	r->source.iface = reader_iface;
 	r->source.fill = reader_fill;
 	r->source.renew = reader_renew;
+	r->source.prompt = !fstat(fd, &stat) && S_ISREG(stat.st_mode);
 	r->as_ethernet = options->as_ethernet;
 	r->any_linktype = options->any_linktype;
 	*reader = r;

@@ -93,6 +93,7 @@ struct pf_source {
 	 * and end the life of earlier batches. renew: exchanges the memory of the batches so far for the chunk's. */
 	enum pf_err (*fill)(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag);
 	enum pf_err (*renew)(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag);
+	uint8_t prompt; /* next does not wait for somebody else: a file */
 };
 
 struct pf_sink {

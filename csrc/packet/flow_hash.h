@@ -11,6 +11,8 @@
  * Invariants
  *   S1 Exchanging source and destination of every layer that is hashed leaves the hash as it is.
  *   S2 The hash is a function of the key above and the seed: equal on every machine.
+ *   S3 The owner is a function of the same key without a seed: packets with equal hashes for every seed have one owner. It
+ *      costs a fraction of the hash, since it is computed for every packet of a replay on several workers.
  * So an ICMP error does not follow the connection it is about, nor do fragments follow their connection's whole packets.
  *
  * Threads: any.
@@ -32,6 +34,9 @@ static inline uint64_t pf_flow_mix(uint64_t x)
 	x *= UINT64_C(0x94d049bb133111eb);
 	return x ^ x >> 31;
 }
+
+/* Which of `workers` (1 to 255) a packet goes to. */
+uint8_t pf_flow_owner(const uint8_t *data, uint32_t caplen, uint32_t workers);
 
 PF_API uint64_t pf_flow_hash(const uint8_t *data, uint32_t caplen, uint64_t seed);
 

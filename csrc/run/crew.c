@@ -40,12 +40,14 @@ static void wait_for_copies(struct pf_lane *lane, uint64_t number)
 	if (PF_LIKELY(atomic_load_explicit(&p->copied, memory_order_relaxed) <= PF_PIPELINE_COPIES))
 		return;
 	pthread_mutex_lock(&p->lock);
-	atomic_fetch_add(&p->sleeping, 1);
-	while (atomic_load(&p->copied) > PF_PIPELINE_COPIES && atomic_load(&p->emitted) != number && !atomic_load(&p->stop)) {
+	for (;;) {
+		atomic_store(&p->sleeping, 1);
+		if (atomic_load(&p->copied) <= PF_PIPELINE_COPIES || atomic_load(&p->emitted) == number ||
+		    atomic_load(&p->stop))
+			break;
 		pthread_cond_signal(&p->room);
 		pthread_cond_wait(&p->work, &p->lock);
 	}
-	atomic_fetch_sub(&p->sleeping, 1);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -99,10 +101,12 @@ static int next_block(struct pf_lane *lane, uint64_t done)
 	struct pf_pipeline *p = lane->pipeline;
 	if (atomic_load_explicit(&p->filled, memory_order_acquire) == done) {
 		pthread_mutex_lock(&p->lock);
-		atomic_fetch_add(&p->sleeping, 1); /* before the look: pf_crew_wake looks the other way round */
-		while (atomic_load(&p->filled) == done && !atomic_load(&p->stop))
+		for (;;) {
+			atomic_store(&p->sleeping, 1); /* before the look: pf_crew_wake looks the other way round */
+			if (atomic_load(&p->filled) != done || atomic_load(&p->stop))
+				break;
 			pthread_cond_wait(&p->work, &p->lock);
-		atomic_fetch_sub(&p->sleeping, 1);
+		}
 		pthread_mutex_unlock(&p->lock);
 	}
 	return atomic_load_explicit(&p->filled, memory_order_acquire) != done;
@@ -121,9 +125,9 @@ static void *lane_main(void *arg)
 		atomic_store(&lane->done, ++done);
 		const uint64_t target = atomic_load(&p->target);
 		if (target && done >= target) {
-			pthread_mutex_lock(&p->lock);
-			pthread_cond_signal(&p->room);
+			pthread_mutex_lock(&p->lock); /* the driver looks and goes to sleep in one */
 			pthread_mutex_unlock(&p->lock);
+			pthread_cond_signal(&p->room);
 		}
 	}
 	return NULL;
@@ -143,9 +147,11 @@ void pf_crew_wake(struct pf_pipeline *p)
 {
 	if (!atomic_load(&p->sleeping))
 		return;
+	/* Once for each sleep: until who was woken runs, many blocks may be filled. Not under the lock, for which it would wait. */
 	pthread_mutex_lock(&p->lock);
-	pthread_cond_broadcast(&p->work);
+	atomic_store(&p->sleeping, 0);
 	pthread_mutex_unlock(&p->lock);
+	pthread_cond_broadcast(&p->work);
 }
 
 static int worth_waking(const struct pf_pipeline *p, uint64_t target)

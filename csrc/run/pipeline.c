@@ -288,11 +288,10 @@ static void distribute(struct pf_pipeline *p, struct pf_block *block)
 	uint64_t clock = p->clock_ns;
 	for (uint32_t i = 0; i < block->n; i++) {
 		const struct pf_desc *d = &block->desc[i];
-		const uint64_t hash = pf_flow_hash(d->data, d->caplen, 0);
 		const uint64_t time = d->ts_ns > 0 ? (uint64_t)d->ts_ns : 0;
 		clock = time > clock ? time : clock;
 		block->times[i] = clock;
-		block->owners[i] = (uint8_t)((hash >> 32) * p->count >> 32);
+		block->owners[i] = pf_flow_owner(d->data, d->caplen, p->count);
 	}
 	p->clock_ns = clock;
 }
@@ -304,7 +303,9 @@ static void hand_on(struct pf_pipeline *p, struct pf_block *block)
 	if (p->count > 1)
 		distribute(p, block);
 	atomic_store(&p->filled, filled_of(p) + 1); /* before the look whether the crew sleeps */
-	pf_crew_wake(p);
+	/* Waking somebody for each block costs more than a light program's run. Who is about to wait wakes the crew. */
+	if (!block->source->prompt || filled_of(p) - emitted_of(p) >= p->block_count / 2)
+		pf_crew_wake(p);
 }
 
 /* One block, of at most `room` packets; *n: how many. kept: whether it has its packets' memory. */
@@ -354,6 +355,7 @@ static enum pf_err report(const struct pf_pipeline *p, struct pf_diag *diag)
 enum pf_err pf_pipeline_drain(struct pf_pipeline *p, struct pf_source *source, struct pf_sink *sink, struct pf_diag *diag)
 {
 	(void)source;
+	pf_crew_wake(p);
 	emit_ready(p, sink);
 	while (emitted_of(p) < filled_of(p)) {
 		pf_crew_wait(p, filled_of(p), UINT64_MAX);
@@ -362,10 +364,11 @@ enum pf_err pf_pipeline_drain(struct pf_pipeline *p, struct pf_source *source, s
 	return report(p, diag);
 }
 
-/* Sleeps until half of the ring is free: waking somebody for each block costs more than a light program's run. */
+/* Sleeps until half of the ring is free. */
 static void wait_for_room(struct pf_pipeline *p, uint64_t deadline_ns)
 {
 	const uint64_t flying = filled_of(p) - emitted_of(p);
+	pf_crew_wake(p);
 	pf_crew_wait(p, emitted_of(p) + (flying + 1) / 2, deadline_ns);
 }
 
@@ -398,12 +401,13 @@ enum pf_err pf_pipeline_step(struct pf_pipeline *p, struct pf_source *source, st
 		uint32_t n;
 		const enum pf_err err = fill_block(p, source, sink, until - p->next_packet, &n, diag);
 		if (err == PF_EINTR || err == PF_EAGAIN)
-			return PF_OK;
+			break;
 		if (err)
 			return finish(p, source, sink, err, PF_REPLAY_MORE, end, diag);
 		if (!n)
 			return finish(p, source, sink, PF_OK, PF_REPLAY_DONE, end, diag);
 	} while (deadline == UINT64_MAX || pf_clock_ns() < deadline);
+	pf_crew_wake(p);
 	return PF_OK;
 }
 

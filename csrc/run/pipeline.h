@@ -12,7 +12,7 @@
  *   source -> driver: fill a block -> ring -> each worker: its share, as batches -> outcomes -> driver: emit -> sink
  *
  * Invariants
- *   Q1 A packet is owned by the worker that its flow hash chooses (packet/flow_hash.h), so that a flow stays in order on
+ *   Q1 A packet is owned by the worker that its flow chooses (pf_flow_owner, packet/flow_hash.h), so that a flow stays in order on
  *      one worker; which worker depends on the packet's bytes and the number of workers alone.
  *   Q2 Index and time of a packet (batch.h, D4) are given by the driver: programs see the same for any number of workers.
  *   Q3 A block is run only after it was filled, emitted only after every share of it was run, and filled again only after

@@ -83,7 +83,8 @@ struct pf_pipeline {
 	_Alignas(PF_CACHE_LINE) _Atomic uint64_t emitted;
 	_Alignas(PF_CACHE_LINE) _Atomic uint64_t target; /* the driver sleeps until every `done` is as much; 0: it does not */
 	_Alignas(PF_CACHE_LINE) _Atomic size_t copied;   /* bytes of pieces */
-	_Atomic uint32_t sleeping, stop;
+	_Atomic uint32_t sleeping; /* somebody of the crew went to sleep, or is about to, and nobody woke it since */
+	_Atomic uint32_t stop;
 	/* The driver's. */
 	uint32_t started; /* threads */
 	uint32_t limit;   /* packets a block (Q9) */
