@@ -73,7 +73,8 @@ def summary(values: Sequence[float]) -> Summary:
 def ratio_interval(
     over: Sequence[float], under: Sequence[float], *, paired: bool, seed: int = 1
 ) -> Interval | None:
-    """median(over) / median(under) with its interval; None where a median is not positive.
+    """median(over) / median(under) with its interval; None where a median is not positive, or no number
+    holds the ratio.
 
     `paired`: rounds of one run, resampled together, so that what touched both touches both in every
     resample. Otherwise two runs, resampled apart. Percentile bootstrap with `RESAMPLES` resamples.
@@ -90,12 +91,15 @@ def ratio_interval(
     picks_b = picks_a if paired else random.integers(0, len(b), (RESAMPLES, len(b)))
     top, bottom = np.median(a[picks_a], axis=1), np.median(b[picks_b], axis=1)
     usable = bottom > 0
-    if not usable.any():
+    with np.errstate(over="ignore"):
+        ratios = top[usable] / bottom[usable]
+    ratios = ratios[np.isfinite(ratios)]
+    ratio = median(over) / median(under)
+    if not len(ratios) or not math.isfinite(ratio):
         return None
-    ratios = top[usable] / bottom[usable]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(ratios, (tail, 1 - tail))
-    return Interval(median(over) / median(under), float(low), float(high))
+    return Interval(ratio, float(low), float(high))
 
 
 def _counts(n: int, m: int) -> list[int]:
