@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._core.prog import execute as _execute
-from .handles.program import CHECKED, Program, resolve_engine
+from .handles.program import CHECKED, INTERP, JIT, Program, resolve_engine
 
 DEFAULT_BUDGET = 0  # the core's own: PF_EXEC_BUDGET instructions
 
@@ -21,11 +21,17 @@ def execute(
     A bytearray is changed in place. "checked": every access and helper argument is checked at run
     time (`ExecutionFault`), an endless program ends at `budget` instructions. "interp": verified
     first, for a region of exactly this length (`VerifierError`), then run without checks. Illegal
-    bytecode (RFC 9669) is a `ProgramError`.
+    bytecode (RFC 9669) is a `ProgramError`. "jit": verified and compiled first, `ProgramError` where
+    it cannot be. "auto" is "interp": compiling takes longer than one run.
     """
-    verify = resolve_engine(engine) != CHECKED
+    number = INTERP if engine == "auto" else resolve_engine(engine)
+    verify = number != CHECKED
     program = Program(
         bytes(insns), type="memory", name="memory", verify=verify, memory_size=len(memory)
     )
     buffer = memory if isinstance(memory, bytearray) else bytearray(memory)
-    return int(_execute(program._ref, buffer, resolve_engine(engine), budget, seed))
+    if number == JIT:
+        from .handles.tiers import require_compiled
+
+        require_compiled([program])
+    return int(_execute(program._ref, buffer, number, budget, seed))

@@ -72,7 +72,6 @@ def test_metadata_and_context() -> None:
         ({"packet": bytes(60), "meta": bytes(220)}, "220 bytes"),
         ({"packet": bytes(60), "repeat": 0}, "repeat"),
         ({"packet": bytes(60), "engine": "fast"}, "engine"),
-        ({"packet": bytes(60), "engine": "jit"}, "no compiled tier"),
         ({"packet": bytes(60), "linear": "most"}, "geometry"),
     ],
 )

@@ -1,5 +1,6 @@
 /* datapath.c - the slot: publishing, retiring, hearing of binding changes, and a datapath's beginning and end. */
 #include "clock.h"
+#include "reach.h"
 #include "trial_edit.h"
 
 #include <stdlib.h>
@@ -192,17 +193,14 @@ enum pf_err pf_datapath_set_engine(struct pf_datapath *dp, enum pf_engine engine
 
 enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct pf_diag *diag)
 {
+	struct pf_reach reach = { 0 };
 	pthread_mutex_lock(&dp->lock);
-	const struct pf_world_plan plan = {
-		.dp = dp,
-		.current = pf_datapath_current(dp),
-		.hooks = dp->hooks,
-		.limit = dp->engine,
-	};
-	enum pf_err err = pf_world_engines_changed(&plan, published, diag);
-	if (!err && *published)
+	enum pf_err err = pf_reach_look(&reach, dp, NULL, dp->engine, diag);
+	*published = !err && pf_world_engines_differ(pf_datapath_current(dp), &reach);
+	if (*published)
 		err = republish(dp, dp->hooks, dp->engine, diag);
 	pthread_mutex_unlock(&dp->lock);
+	pf_reach_release(&reach, NULL, 0);
 	return err;
 }
 

@@ -70,6 +70,11 @@ PF_API enum pf_err pf_datapath_set_engine(struct pf_datapath *dp, enum pf_engine
  * nothing changes, as when a program that it can tail-call has no such code yet. On an error *published means nothing. */
 PF_API enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct pf_diag *diag);
 
+/* The programs of a datapath's links and of their trials, or one program (the other argument is NULL), and all that they
+ * can tail-call now; one reference each, in memory that the caller frees. */
+PF_API enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struct pf_prog ***progs, uint32_t *count,
+				    struct pf_diag *diag);
+
 PF_API struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp);
 
 /* Worker side, online only. */

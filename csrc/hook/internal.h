@@ -106,10 +106,8 @@ struct pf_world_plan {
 	uint64_t generation;
 };
 
-/* A complete world, the datapath subscribed to all it reaches; or an error and nothing changed. Under dp->lock. */
+/* A complete world, the datapath subscribed to all it reaches; or nothing changed. Under dp->lock. */
 enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **world, struct pf_diag *diag);
-/* Would the plan's world, of the current one's links, run a program in another engine? Under dp->lock. */
-enum pf_err pf_world_engines_changed(const struct pf_world_plan *plan, int *changed, struct pf_diag *diag);
 /* Puts everything that the world holds. */
 void pf_world_destroy(struct pf_world *world);
 /* Unsubscribes the datapath from what `from` reaches and `to` (may be NULL: nothing) does not. */
@@ -122,29 +120,5 @@ static inline struct pf_world *pf_datapath_current(struct pf_datapath *dp) /* un
 {
 	return atomic_load_explicit(&dp->slot, memory_order_relaxed);
 }
-
-/* Program sets and binding snapshots (reach.c). Few enough items, which is the rule, need no allocation. */
-#define PF_REACH_FEW 8
-struct pf_reach {
-	struct pf_pointers {
-		const void **items;
-		uint32_t *index; /* open addressing: position + 1, 0 empty */
-		uint32_t count, capacity, mask;
-		const void *few[PF_REACH_FEW];
-		uint32_t few_index[PF_REACH_FEW * 2];
-	} progs, maps;
-	struct pf_binding **bindings; /* of maps.items, one reference each */
-	uint8_t *engines;             /* of progs.items: bit per enum pf_engine usable with everything it can tail-call */
-	struct pf_binding *few_bindings[PF_REACH_FEW];
-	uint8_t few_engines[PF_REACH_FEW];
-};
-
-/* Everything reachable from the links' views; subscribes what is not in current. */
-enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_diag *diag);
-/* keep: the bindings' references were handed on and subscriptions stay. */
-void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, int keep);
-enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog);
-/* The name (PF_NAME_MAX) of a map that programs can write and runs of both can come to, by tail calls too. Under dp->lock. */
-enum pf_err pf_reach_shared(const struct pf_prog *a, const struct pf_prog *b, char *name, int *found, struct pf_diag *diag);
 
 #endif

@@ -1,5 +1,5 @@
 /* reach.c - what the chains of a world can come to, and the engine each program can run on. */
-#include "internal.h"
+#include "reach.h"
 
 #include "../vm/vm.h"
 
@@ -282,6 +282,44 @@ enum pf_err pf_reach_shared(const struct pf_prog *a, const struct pf_prog *b, ch
 		release(&written[i]);
 		pf_reach_release(&reach[i], NULL, 0);
 	}
+	return err;
+}
+
+enum pf_err pf_reach_look(struct pf_reach *reach, struct pf_datapath *dp, struct pf_prog *prog, enum pf_engine limit,
+			  struct pf_diag *diag)
+{
+	enum pf_err err = prog ? add_prog(reach, prog, diag) : PF_OK;
+	for (const struct pf_link *link = dp ? dp->links : NULL; link && !err; link = link->next) {
+		err = add_prog(reach, pf_link_view(link), diag);
+		if (!err && pf_link_view_trial(link))
+			err = add_prog(reach, pf_link_view_trial(link)->prog, diag);
+	}
+	for (uint32_t i = 0; i < reach->progs.count && !err; i++)
+		err = visit_prog(reach, NULL, (struct pf_prog *)reach->progs.items[i], diag);
+	return err ? err : settle_engines(reach, limit, diag);
+}
+
+enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struct pf_prog ***out, uint32_t *count,
+			     struct pf_diag *diag)
+{
+	struct pf_reach reach = { 0 };
+	*out = NULL;
+	*count = 0;
+	if (dp)
+		pthread_mutex_lock(&dp->lock);
+	enum pf_err err = pf_reach_look(&reach, dp, prog, PF_ENGINE_CHECKED, diag);
+	struct pf_prog **progs = err ? NULL : malloc((reach.progs.count + 1) * sizeof(*progs));
+	if (!err && !progs)
+		err = pf_hook_nomem(diag);
+	for (uint32_t i = 0; i < reach.progs.count && !err; i++) {
+		progs[i] = (struct pf_prog *)reach.progs.items[i];
+		pf_prog_get(progs[i]);
+	}
+	if (dp)
+		pthread_mutex_unlock(&dp->lock);
+	*out = progs;
+	*count = err ? 0 : reach.progs.count;
+	pf_reach_release(&reach, NULL, 0);
 	return err;
 }
 

@@ -1,4 +1,5 @@
 /* trial.c - a trial's beginning, its edits of the link, and its end. */
+#include "reach.h"
 #include "trial_edit.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* world.c - building and taking apart worlds. */
-#include "internal.h"
+#include "reach.h"
 
 #include <stdlib.h>
 
@@ -98,25 +98,19 @@ enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **o
 	return PF_OK;
 }
 
-enum pf_err pf_world_engines_changed(const struct pf_world_plan *plan, int *changed, struct pf_diag *diag)
+int pf_world_engines_differ(const struct pf_world *world, const struct pf_reach *reach)
 {
-	struct pf_reach reach = { 0 };
-	const struct pf_world *world = plan->current;
-	*changed = 0;
-	enum pf_err err = pf_reach_collect(&reach, plan, diag);
-	if (err)
-		return err;
 	for (uint32_t hook = 0; hook < world->hooks; hook++) {
 		const struct pf_chain *chain = &world->chains[hook];
 		for (uint32_t i = 0; i < chain->count; i++) {
 			const struct pf_chain_entry *entry = &chain->entries[i];
 			const struct pf_prog *candidate = entry->trial ? entry->trial->prog : entry->prog;
-			*changed |= pf_reach_engine(&reach, entry->prog) != entry->engine ||
-				    pf_reach_engine(&reach, candidate) != entry->candidate_engine;
+			if (pf_reach_engine(reach, entry->prog) != entry->engine ||
+			    pf_reach_engine(reach, candidate) != entry->candidate_engine)
+				return 1;
 		}
 	}
-	pf_reach_release(&reach, plan, 0);
-	return PF_OK;
+	return 0;
 }
 
 static void put_entry(const struct pf_chain_entry *entry)

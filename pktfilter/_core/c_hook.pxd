@@ -82,6 +82,7 @@ cdef extern from "hook/hook.h" nogil:
     void pf_datapath_put(pf_datapath *dp)
     pf_err pf_datapath_add_hook(pf_datapath *dp, uint32_t *hook, pf_diag *diag)
     pf_err pf_datapath_set_engine(pf_datapath *dp, pf_engine engine, pf_diag *diag)
+    pf_err pf_hook_programs(pf_datapath *dp, pf_prog *prog, pf_prog ***progs, uint32_t *count, pf_diag *diag)
     pf_err pf_datapath_refresh(pf_datapath *dp, int *published, pf_diag *diag)
     void pf_datapath_get_info "pf_datapath_info"(pf_datapath *dp, pf_datapath_info *info)
     pf_err pf_datapath_wait(pf_datapath *dp, uint64_t token, uint64_t timeout_ns, const pf_rcu_worker *self,

@@ -24,6 +24,9 @@ class DatapathInfo(TypedDict):
     hooks: int
     links: int
 
+def programs_of(prog: ProgRef) -> list[ProgRef]:
+    """The program and all that it can tail-call now."""
+
 class DatapathRef:
     """One reference to a datapath."""
 
@@ -36,6 +39,9 @@ class DatapathRef:
 
         False where that changes nothing.
         """
+
+    def programs(self) -> list[ProgRef]:
+        """The programs of all links and trials, and what they can tail-call now."""
 
     def info(self) -> DatapathInfo: ...
     def wait(self, token: int, timeout_ns: int) -> None:

@@ -6,7 +6,7 @@ from pktfilter._core.c_hook cimport (
     PF_CAUSE_OF_KIND, PF_CAUSES, PF_EDIT_ATTACH, PF_EDIT_DETACH, PF_EDIT_ROLLBACK, PF_EDIT_UPDATE, PF_HISTORY_DEFAULT,
     PF_HISTORY_MAX, pf_cause, pf_cause_text, pf_change, pf_datapath_add_hook, pf_datapath_commit, pf_datapath_create,
     pf_datapath_get_info, pf_datapath_info, pf_datapath_put, pf_datapath_refresh, pf_datapath_set_engine, pf_datapath_wait, pf_edit,
-    pf_edit_kind, pf_expect, pf_generation, pf_link_can_update, pf_link_create, pf_link_get_info, pf_link_history,
+    pf_edit_kind, pf_expect, pf_generation, pf_hook_programs, pf_link_can_update, pf_link_create, pf_link_get_info, pf_link_history,
     pf_link_info, pf_link_put, pf_link_set_history, pf_link_wait,
 )
 from pktfilter._core.c_prog cimport pf_engine, pf_prog_put
@@ -25,6 +25,26 @@ HISTORY_MAX = <int>PF_HISTORY_MAX
 CAUSES = tuple([(<bytes>pf_cause_text(<pf_cause>i)).decode() for i in range(PF_CAUSES)])
 #: By enum pf_link_state: the words of eBPF for Windows.
 STATES = ("initial", "attaching", "attached", "detaching", "detached")
+
+
+cdef list _programs(pf_datapath *dp, pf_prog *prog):
+    cdef pf_prog **progs = NULL
+    cdef uint32_t count = 0, i
+    cdef pf_diag diag
+    cdef pf_err err
+    with nogil:
+        err = pf_hook_programs(dp, prog, &progs, &count, &diag)
+    if err:
+        raise_diag(err, &diag)
+    try:
+        return [ProgRef.wrap(progs[i]) for i in range(count)]
+    finally:
+        free(progs)
+
+
+def programs_of(ProgRef prog not None):
+    """The program and all that it can tail-call now: a ProgRef each."""
+    return _programs(NULL, prog.ptr)
 
 
 cdef class DatapathRef:
@@ -70,6 +90,10 @@ cdef class DatapathRef:
         if err:
             raise_diag(err, &diag)
         return bool(published)
+
+    def programs(self):
+        """The programs of all links and trials, and what they can tail-call now: a ProgRef each."""
+        return _programs(self.ptr, NULL)
 
     def info(self):
         cdef pf_datapath_info i

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ from .updates import timeout_ns
 
 if TYPE_CHECKING:
     from .._core.run import Worker
+    from .tiers import TierUp
 
 _ACTIONS = tuple(action.name.lower() for action in XDP)
 
@@ -35,6 +36,7 @@ class Datapath:
 
     def __init__(self) -> None:
         self._ref = DatapathRef()
+        self._tiers: TierUp | None = None  # of the run that goes on
         self.hooks: dict[str, Hook] = {}
 
     def hook(self, name: str) -> Hook:
@@ -44,16 +46,37 @@ class Datapath:
         return self.hooks[name]
 
     @contextmanager
-    def engine(self, engine: str) -> Iterator[None]:
-        """Runs programs on this engine meanwhile; "auto" is the best that each has."""
+    def engine(
+        self,
+        engine: str,
+        *,
+        size: int | None = None,
+        remaining: Callable[[], float | None] = lambda: None,
+    ) -> Iterator[TierUp]:
+        """Runs programs on this engine meanwhile; "auto" is the best that each has, and brings them
+        to compiled code; `size` and `remaining` say how much there is to run (`TierUp`).
+
+        With "jit", programs that cannot be compiled are refused, here and by `Link.update` and
+        `Hook.attach` meanwhile (`ProgramError`).
+        """
         number = resolve_engine(engine)
         if engine not in ("auto", "checked"):
             self._need_verified(engine)
+        from .tiers import TierUp
+
         self._ref.set_engine(number)
         try:
-            yield
+            with TierUp(self._ref, engine, size=size, remaining=remaining) as self._tiers:
+                yield self._tiers
         finally:
+            self._tiers = None
             self._ref.set_engine(resolve_engine("auto"))
+
+    def _admit(self, program: Program | None) -> None:
+        """Before a program is published: while engine "jit" runs it is compiled, or refused."""
+        tiers = self._tiers
+        if tiers is not None and tiers.strict and program is not None:
+            tiers.expect([program])
 
     def _need_verified(self, engine: str) -> None:
         for hook in self.hooks.values():
@@ -124,6 +147,7 @@ class Hook:
             raise InputError(
                 "priority is out of range", found=priority, expected="a signed 32-bit number"
             )
+        self.datapath._admit(program)
         ref = self.datapath._ref.create_link(
             self.index, priority, action_mask(continue_on), max(0, min(history, 0xFFFFFFFF))
         )

@@ -257,6 +257,7 @@ class Link(Tried):
             raise InputError("no such cause", found=cause, expected=", ".join(_CAUSES))
         if expect_generation is not None and expect_generation < 1:
             raise InputError("generations start at 1", found=expect_generation)
+        self.hook.datapath._admit(new)
         text = detail.encode() if detail else None
         transaction = _current.get()
         if transaction is not None:

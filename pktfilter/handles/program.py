@@ -19,7 +19,7 @@ from .verification import Verification, admit
 
 #: Engines by the number the core gives them.
 ENGINES = ("checked", "interp", "jit")
-CHECKED, INTERP = 0, 1
+CHECKED, INTERP, JIT = range(3)
 #: Linear bytes of a packet that a program sees, as in Linux (`linear="kernel"`), or all of it.
 LINEAR = {"kernel": 3520, "full": 0xFFFFFFFF}
 
@@ -63,15 +63,15 @@ def resolve_engine(engine: str) -> int:
     """Number of the best engine that may run; `auto` leaves the choice to each program."""
     if engine not in ("auto", *ENGINES):
         raise InputError("no such engine", found=engine, expected="auto, checked, interp or jit")
-    if engine == "jit":
-        raise InputError(
-            "this version has no compiled tier", hint="use engine 'auto', 'interp' or 'checked'"
-        )
-    return CHECKED if engine == "checked" else INTERP
+    return JIT if engine == "auto" else ENGINES.index(engine)
 
 
 class Program:
     """A staged, immutable program. Made by `load`, `ObjectSpec.load` or `Program.from_bytes`."""
+
+    _memory_size: int | None = None
+    #: Why it cannot be compiled, once that was tried.
+    _uncompilable: str | None = None
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class Program:
         if verify:
             self._ref.stage(INTERP)
         self._tag = program_tag(insns).hex()
+        self._memory_size = memory_size
         _handles[self._ref.id] = self
 
     @classmethod
@@ -165,8 +166,10 @@ class Program:
 
     @property
     def engine(self) -> str:
-        """The best engine that runs it: "interp" for verified programs, else "checked"."""
-        return ENGINES[INTERP if self._ref.verified else CHECKED]
+        """The best engine that runs it now: "jit" once it was compiled, "interp" for other verified
+        programs, "checked" for unverified ones."""
+        best = JIT if self._ref.staged(JIT) else INTERP
+        return ENGINES[best if self._ref.verified else CHECKED]
 
     def __repr__(self) -> str:
         return f"<Program {self.name or '(unnamed)'} id={self.id} {self.type} {len(self.insns) // 8} insns>"
@@ -190,7 +193,9 @@ class Program:
 
         `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
         id. Raises `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
-        packet that Linux would refuse (under 14 bytes).
+        packet that Linux would refuse (under 14 bytes). engine "jit" first compiles the program and
+        what it can tail-call, or raises `ProgramError`; "auto" is the best engine that all of
+        these have.
         """
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
@@ -207,6 +212,10 @@ class Program:
             import time
 
             time_ns = time.time_ns()
+        if engine == "jit":
+            from .tiers import require_compiled
+
+            require_compiled([self])
         result = _test_run(
             self._ref,
             packet,

@@ -16,6 +16,7 @@ from .maps import Map, definition
 if TYPE_CHECKING:
     from ..diagnostics import Diagnostic
     from ..objects.functions import GlobalFunction
+    from .program import Program
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,36 @@ def admit(
             log=result.log,
         )
     return result
+
+
+def request_of(program: Program) -> tuple[Any, ...]:
+    """What the verifier was asked of a program besides its bytecode and maps."""
+    spec = program.spec
+    return (
+        _functions(spec),
+        verified_cpus(),
+        _want(spec),
+        _gpl_compatible(spec),
+        program._memory_size,
+    )
+
+
+def facts_of(program: Program) -> Any:
+    """What is known of each register before each instruction of a verified program (`verify`).
+
+    None where the program is not proved again, as when the object that it came from is gone.
+    """
+    functions, cpus, want, gpl_compatible, memory_size = request_of(program)
+    raw = _core.verify_program(
+        program._ref,
+        functions,
+        cpus=cpus,
+        want=want | _core.WANT_FACTS,
+        gpl_compatible=gpl_compatible,
+        log=False,
+        memory_size=memory_size,
+    )
+    return raw["facts"] if raw["ok"] else None
 
 
 def _map_row(number: int, item: MapSpec | Map) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core.io import PacketSink
 from .._core.live import Tee, Transmit
@@ -18,6 +18,9 @@ from ..sources import PathLike
 from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, interface_index
 from .live_results import GenerationReport, LiveResult, SentCounts
 from .options import check_options
+
+if TYPE_CHECKING:
+    from ..handles.tiers import TierUp
 
 #: A block of the ring is a batch; one of more packets makes several.
 DEFAULT_LIVE_BATCH = 2048
@@ -123,6 +126,7 @@ class Live:
         self._start = time.monotonic()
         self._elapsed: float | None = None
         self._source: LiveSource | None = None
+        self._tiers: TierUp | None = None
         self._sink: RotatingSink | None = None
         self._transmit: Transmit | None = None
 
@@ -139,7 +143,7 @@ class Live:
         Raises `InterfaceError` or `OutputError` for what cannot be opened; then nothing was run.
         """
         with ExitStack() as stack:
-            stack.enter_context(self.hook.datapath.engine(self._engine))
+            self._tiers = stack.enter_context(self.hook.datapath.engine(self._engine))
             self._source = stack.enter_context(self._open_source())
             if self.out is not None:
                 self._transmit = self._open_transmit()
@@ -275,6 +279,9 @@ class Live:
             first_fault=None
             if fault is None
             else f"packet {fault[0]}: program '{fault[1]}': {fault[2]}",
+            compile_s=0.0 if self._tiers is None else self._tiers.seconds,
+            tier_ups=0 if self._tiers is None else self._tiers.tier_ups,
+            compiled=[] if self._tiers is None else list(self._tiers.compiled),
             errors=list(self._errors),
         )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
 from ..sources.live import InterfaceCounts
+
+if TYPE_CHECKING:
+    from ..handles.tiers import Compiled
 
 
 @dataclass
@@ -68,6 +71,9 @@ class LiveResult:
     files_removed: int = 0
     ended: str = "stopped"
     first_fault: str | None = None
+    compile_s: float = 0.0
+    tier_ups: int = 0
+    compiled: list[Compiled] = field(default_factory=list)
     errors: list[PktfilterError] = field(default_factory=list)
 
     @property
@@ -82,6 +88,7 @@ class LiveResult:
             name: getattr(self, name) for name in self.__dataclass_fields__ if name != "errors"
         }
         result["interfaces"] = [entry.to_json() for entry in self.interfaces]
+        result["compiled"] = [asdict(entry) for entry in self.compiled]
         result["sent"] = [asdict(entry) for entry in self.sent]
         result["generations"] = [asdict(entry) for entry in self.generations]
         result["ring_drops"] = self.ring_drops

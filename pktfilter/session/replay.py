@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core.run import REPLAY_DONE, REPLAY_UNTIL
 from ..errors import CaptureError, InputError, OutputError, TransactionError
@@ -20,6 +20,9 @@ from ..sources import PathLike, Source, expand
 from .options import DEFAULT_BATCH, blame, check_options
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions, check_cpus
+
+if TYPE_CHECKING:
+    from ..handles.tiers import TierUp
 
 #: How long the core runs before Python looks at signals, progress and swaps.
 SLICE_NS = 50_000_000
@@ -87,6 +90,8 @@ class Replay:
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = _total_size(self.names)
         self._done_bytes = 0
+        self._pace: tuple[float, int | None] = (0.0, 0)  # seconds, stored bytes of this input
+        self._tiers: TierUp | None = None
 
     def stop(self) -> None:
         """Ends the run after the current slice; the output is completed. Safe in a signal handler."""
@@ -105,7 +110,12 @@ class Replay:
         with ExitStack() as crew:
             self._enter(crew)
             with ExitStack() as stack:
-                stack.enter_context(self.hook.datapath.engine(self._engine))
+                self._tiers = stack.enter_context(
+                    self.hook.datapath.engine(
+                        self._engine, size=self._total, remaining=self._remaining
+                    )
+                )
+                self._tiers.expect(program for _, _, program in self._swaps)
                 sink = None
                 if self._write is not None:
                     sink = stack.enter_context(
@@ -174,6 +184,7 @@ class Replay:
             report.packets = self._runner.next_packet - before
             result.read_s += source.reader.info()["read_ns"] / 1e9
             self._done_bytes += source.size or 0
+            self._pace = (time.perf_counter() - start, 0)
             return source.reader.iface(0)
 
     def _loop(self, source: Source, sink: Sink | None, start: float) -> None:
@@ -188,6 +199,7 @@ class Replay:
             self._trace()
             if end == REPLAY_DONE:
                 return
+            self._pace = (time.perf_counter() - start, source.position)
             if end != REPLAY_UNTIL and self._on_progress is not None:
                 self._on_progress(self._progress(source, start))
 
@@ -200,6 +212,14 @@ class Replay:
             lines, lost = self._runner.drain_trace()
             if lines or lost:
                 self._on_trace(lines, lost)
+
+    def _remaining(self) -> float | None:
+        """Seconds that the inputs take from here, at the rate so far; None: nobody can know."""
+        elapsed, position = self._pace
+        if self._total is None or position is None:
+            return None
+        done = self._done_bytes + position
+        return elapsed * (self._total - done) / done if done else 0.0
 
     def _swap(self) -> None:
         first_packet, link, program = self._swaps.pop(0)
@@ -241,6 +261,8 @@ class Replay:
             stats["batches"],
         )
         result.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
+        if self._tiers is not None:
+            result.note_tiers(self._tiers)
         fault = self._runner.first_fault()
         if fault is not None:
             index, name, error = fault

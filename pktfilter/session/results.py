@@ -9,6 +9,7 @@ from ..errors import PktfilterError
 from .options import DEFAULT_BATCH
 
 if TYPE_CHECKING:
+    from ..handles.tiers import Compiled, TierUp
     from ..handles.trial_report import TrialReport
 
 
@@ -40,6 +41,8 @@ class ReplayResult:
     `swaps_left` holds the packets of swaps that the inputs did not reach,
     `errors` what ended inputs or the output early, in order; everything before was processed; `trial`
     is what a shadow or canary that ran beside it found (set by `replay --shadow` and `--canary`).
+    `compiled` lists programs that were compiled, or why they could not be, in `compile_s` in all;
+    `tier_ups` counts publications of better code while packets ran.
     """
 
     packets: int = 0
@@ -59,6 +62,7 @@ class ReplayResult:
     batches: int = 0
     seed: int = 0
     tier_ups: int = 0
+    compiled: list[Compiled] = field(default_factory=list)
     written: dict[str, int] = field(default_factory=dict)
     swaps: list[SwapReport] = field(default_factory=list)
     swaps_left: list[int] = field(default_factory=list)
@@ -68,12 +72,18 @@ class ReplayResult:
     trial: TrialReport | None = None
     errors: list[PktfilterError] = field(default_factory=list)
 
+    def note_tiers(self, tiers: TierUp) -> None:
+        """What compiling did."""
+        self.compiled = list(tiers.compiled)
+        self.compile_s, self.tier_ups = tiers.seconds, tiers.tier_ups
+
     def to_json(self) -> dict[str, Any]:
         """The object that `replay --json` prints."""
         result = {
             name: getattr(self, name) for name in self.__dataclass_fields__ if name != "errors"
         }
         result["swaps"] = [asdict(swap) for swap in self.swaps]
+        result["compiled"] = [asdict(entry) for entry in self.compiled]
         result["inputs"] = [asdict(entry) for entry in self.inputs]
         result["trial"] = None if self.trial is None else self.trial.to_json()
         result["errors"] = [str(error) for error in self.errors]
