@@ -351,7 +351,7 @@ def test_api_errors(tmp_path: Path) -> None:
     hook = pass_all()
     for options in (
         {"batch": 0}, {"batch": 65537}, {"workers": 65}, {"seed": -1}, {"seed": 1 << 64},
-        {"engine": "warp"}, {"engine": "jit"}, {"linear": "half"},
+        {"engine": "warp"}, {"linear": "half"},
         {"swaps": [(-1, hook.links[0], constant(2))]}, {"swaps": [(1 << 64, hook.links[0], constant(2))]},
     ):  # fmt: skip
         with pytest.raises(pf.InputError):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commandline import DEMO, PASS, run
+from commandline import COMMAND, DEMO, ENVIRONMENT, PASS, run
 
 import pktfilter as pf
 from pktfilter.assembler import assemble
@@ -336,3 +338,25 @@ def test_command_line_without_llvm(tmp_path: Path) -> None:
     assert "broken on purpose" in done.stderr
     done = subprocess.run([*command, "auto"], env=where, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_while_it_compiles() -> None:
+    """Ctrl-C ends the command once LLVM's step is over, with the status of an interrupt."""
+    body = "".join(f"r{1 + i % 5} += r{1 + (i * 7) % 5}\n" for i in range(3000))
+    text = "r0 = 2\n" + "".join(f"r{i} = {i}\n" for i in range(1, 6)) + body + "exit\n"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "long.s"
+        source.write_text(text)
+        process = subprocess.Popen(
+            [*COMMAND, "replay", source, "-", "--engine", "jit"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, "PKTFILTER_CACHE": "off"},
+        )  # fmt: skip
+        with process:
+            time.sleep(1.0)
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=120)
+            assert process.stderr is not None
+            assert process.returncode in (130, -signal.SIGINT)
+            assert b"Traceback" not in process.stderr.read()

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 DELAY_S = 0.05
 #: Between two looks at whether the datapath has other programs.
 POLL_S = 0.05
-#: Input of which finding an object in the cache costs less than it gains (measured: bench/README.md).
+#: Input that the interpreter takes about as long for as it takes to find an object in the cache.
 CACHE_FIRST_BYTES = 8 << 20
-#: What a compilation takes: LLVM's import, and what each program and each instruction adds.
+#: What a compilation takes: LLVM's import, and what each program and each instruction adds. Of the
+#: examples; a program of another kind may take twice as long.
 _IMPORT_S, _PROGRAM_S, _INSN_S = 0.12, 0.03, 0.00035
 
 _compiling = threading.Lock()
@@ -286,6 +287,6 @@ class TierUp:
 
 
 def _estimate(programs: Sequence[Program]) -> float:
-    """Seconds until these are compiled, from figures of a machine of 2023."""
+    """Seconds until these are compiled: roughly, as it decides about nothing but time."""
     imports = 0.0 if "llvmlite.binding" in sys.modules else _IMPORT_S
     return imports + sum(_PROGRAM_S + _INSN_S * (len(p.insns) // 8) for p in programs)
