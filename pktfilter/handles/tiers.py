@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 DELAY_S = 0.05
 #: Between two looks at whether the datapath has other programs.
 POLL_S = 0.05
+#: Results that a run keeps for its report.
+KEPT = 256
 #: Input that the interpreter takes about as long for as it takes to find an object in the cache.
 CACHE_FIRST_BYTES = 8 << 20
 #: What a compilation takes: LLVM's import, and what each program and each instruction adds. Of the
@@ -184,9 +186,11 @@ class TierUp:
         self._thread: threading.Thread | None = None
         self._expected: list[Program] = []
         self._failed: dict[int, Compiled] = {}
-        self._held: dict[int, Program] = {}  # handles, which remember what cannot be compiled
-        #: What was compiled, or could not be, in the order in which it was done.
+        self._held: list[Program] = []  # handles, which remember what cannot be compiled
+        #: What was compiled, or could not be, in the order in which it was done: the last `KEPT`.
         self.compiled: list[Compiled] = []
+        #: Time that compiling took, in whatever thread.
+        self.seconds = 0.0
         #: Publications of better code while the run went on.
         self.tier_ups = 0
 
@@ -195,16 +199,11 @@ class TierUp:
         """Whether programs without compiled code are refused."""
         return self._wanted == "jit"
 
-    @property
-    def seconds(self) -> float:
-        """Time that compiling took, in whatever thread."""
-        return sum(result.seconds for result in self.compiled)
-
     def __enter__(self) -> TierUp:
         if self._wanted not in ("auto", "jit"):
             return self
         if self.strict:
-            self.compiled += require_compiled(self._programs())
+            self._note(require_compiled(self._programs()))
             self._datapath.refresh()
         elif self._size is None or self._size >= CACHE_FIRST_BYTES:
             self._compile(self._programs(), cache_only=True)
@@ -226,7 +225,7 @@ class TierUp:
     def expect(self, programs: Iterable[Program]) -> None:
         """Programs that will be published: compiled now ("jit", `ProgramError`), or with the others."""
         if self.strict:
-            self.compiled += require_compiled(programs)
+            self._note(require_compiled(programs))
         else:
             self._expected += programs
 
@@ -235,8 +234,15 @@ class TierUp:
         for expected in self._expected:
             refs += programs_of(expected._ref)
         programs = list({ref.id: program_handle(ref) for ref in refs}.values())
-        self._held.update((program.id, program) for program in programs)
+        # A run of days sees many: what is gone is let go.
+        self._held = programs
+        self._failed = {p.id: self._failed[p.id] for p in programs if p.id in self._failed}
         return programs
+
+    def _note(self, results: list[Compiled]) -> None:
+        self.seconds += sum(result.seconds for result in results)
+        self.compiled += results
+        del self.compiled[:-KEPT]
 
     def _work(self) -> None:
         """Revisions tell of other programs. Our own publication is one too: a look that finds nothing."""
@@ -281,7 +287,7 @@ class TierUp:
             except Exception as error:  # ours; the run goes on without, and says so
                 result = Compiled(program.name, 0.0, reason=f"internal error: {error!r}")
             if result is not None:
-                self.compiled.append(result)
+                self._note([result])
                 if result.reason is not None:
                     self._failed[program.id] = result
 
