@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
     from .objects import MapSpec, ObjectSpec, ProgramSpec
-    from .session import Replay, ReplayResult, replay
     from .session.batches import Batch, batches
     from .session.live import Live, live
     from .session.live_results import LiveResult
+    from .session.replay import Replay, replay
+    from .session.results import ReplayResult
     from .sources.live import LiveSource
 
 _ERRORS = (
