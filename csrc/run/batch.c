@@ -113,8 +113,11 @@ static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, 
 		.generation = entry->generation,
 		.program = entry->prog->name,
 	};
+	const uint32_t wanted = round->verdicts || !round->sink->actions ? ~0u : round->sink->actions;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct pf_desc *d = &round->batch->desc[from + i];
+		if (!(wanted >> action_of(retvals[i]) & 1))
+			continue;
 		verdict.retval = retvals[i];
 		verdict.action = (uint8_t)action_of(retvals[i]);
 		verdict.faulted = faulted[i];

@@ -47,7 +47,7 @@ static void test_pieces(void)
 	const struct pf_worker_options options = { 0 };
 	struct pf_worker *w = NULL;
 	struct pf_batch *batch = pf_batch_create(N);
-	struct piece_sink sink = { { piece_emit, piece_flush }, 0 };
+	struct piece_sink sink = { .sink = { .emit = piece_emit, .flush = piece_flush } };
 	struct pf_verdict *verdicts = calloc(N, sizeof(*verdicts));
 	uint8_t *bytes = calloc(N, 16);
 	uint32_t faults = 0;
