@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ObjectError
+from ..records import recordclass
 from .insns import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, helper_calls, ld_imm64s
 from .kinds import MAP_IN_MAP, helper_by_number, map_type_by_name
 
@@ -131,7 +132,7 @@ class MapSpec:
         return InputError(message, place=place, found=found, expected=expected)
 
 
-@dataclass(frozen=True, slots=True)
+@recordclass(frozen=True, slots=True)
 class LineInfo:
     """The source position of linked instruction `insn`; `line` and `column` from 1."""
 
@@ -142,7 +143,7 @@ class LineInfo:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@recordclass(frozen=True, slots=True)
 class FuncInfo:
     """A function starts at linked instruction `insn`; `btf` is its FUNC type id, 0 if unknown."""
 
@@ -151,7 +152,7 @@ class FuncInfo:
     btf: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@recordclass(frozen=True, slots=True)
 class CoreRelo:
     """A CO-RE relocation of linked instruction `insn` against BTF type `type_id`."""
 
@@ -201,7 +202,7 @@ class ProgramSpec:
         return name
 
 
-@dataclass(frozen=True, slots=True)
+@recordclass(frozen=True, slots=True)
 class Skipped:
     """A function of the object that is not offered as a program, and why."""
 
