@@ -51,7 +51,7 @@ def test_values_that_differ_have_different_bytes() -> None:
         None, 0, 1, -1, True, False, "", "1", b"", b"1", (), ((),), ("a", "b"), ("ab",), ("", "ab"),
         (b"a", b"b"), (1, 2), (12,), ((1,), 2), (1, (2,)), {}, {"a": 1}, {"a": "1"}, {1: "a"},
         frozenset(), frozenset({1}), Kind.A, Part("a", 1), Part("a1", None), Part("a", None),
-        "i1;", b"i1;", "\ud800",
+        "i1;", b"i1;", "\ud800", [], [1], [True], ["1"], [b"1"], [(1,)], [[1]], [1, [2, (3, "x")]], [[]],
         WHOLE, replace(WHOLE, insns=b"abd"), replace(WHOLE, parts=()), replace(WHOLE, flags={}),
         replace(WHOLE, parts=WHOLE.parts[::-1]), 1 << 64, -(1 << 64),
     ]  # fmt: skip
@@ -68,7 +68,17 @@ def test_values_that_are_equal_have_the_same_bytes() -> None:
     assert cache_key.serialise(bytearray(b"x")) == cache_key.serialise(memoryview(b"x"))
 
 
-@pytest.mark.parametrize("value", [object(), 1.5, len, ("x", object()), {"a": object()}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        1.5,
+        len,
+        [object()],
+        ("x", object()),
+        {"a": object()},
+    ],
+)
 def test_what_has_no_fixed_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="key"):
         cache_key.serialise(value)

@@ -10,6 +10,7 @@ Nothing heavy is imported for it: LLVM is identified by the files of its package
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from enum import Enum
@@ -24,14 +25,17 @@ from ..digest import sha256
 FORMAT = b"pktfilter unit 1"
 """Of this serialisation; part of every key."""
 
+#: The marshal format without references: what is written depends on values alone.
+_MARSHAL = 2
 _CPU_FIELDS = (b"vendor_id", b"cpu family", b"model", b"model name", b"stepping", b"flags")
 
 
 def serialise(value: object) -> bytes:
     """Bytes that two values share only if they are equal in type and content, in any process.
 
-    None, booleans, integers, strings, bytes, sequences, mappings and sets (in any order), enums,
-    and dataclasses of these, by name and field; a field with `compare=False` is no part of it.
+    None, booleans, integers, strings, bytes, tuples, mappings and sets (in any order), enums, and
+    dataclasses of these, by name and field; a field with `compare=False` is no part of it. A list
+    is for bulk data, such as facts: it holds numbers, names, and tuples and lists of them.
     Anything else is a TypeError: what has no fixed form must not be in a key.
     """
     out: list[bytes] = []
@@ -52,8 +56,15 @@ def _write(out: list[bytes], value: Any) -> None:
     elif kind in (bytes, bytearray, memoryview):
         out.append(b"b%d:" % memoryview(value).nbytes)
         out.append(bytes(value))
-    elif kind in (tuple, list):
+    elif kind is tuple:
         _many(out, b"(", value)
+    elif kind is list:
+        try:
+            raw = marshal.dumps(value, _MARSHAL)
+        except ValueError:
+            raise TypeError("a list of this cannot be part of a key") from None
+        out.append(b"l%d:" % len(raw))
+        out.append(raw)
     elif isinstance(value, Enum):
         _text(out, b"e", kind.__qualname__)
         _write(out, value.value)
