@@ -15,11 +15,11 @@ import os
 import sys
 from enum import Enum
 from functools import lru_cache
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from .. import _core
+from .._core.native import LAYOUT
 from ..digest import sha256
 
 FORMAT = b"pktfilter unit 1"
@@ -149,11 +149,8 @@ def _llvm() -> object:
 
 
 def _layout() -> dict[str, int]:
-    """Offsets compiled into the code; nothing where the core was built without the loader."""
-    try:
-        return dict(import_module("pktfilter._core.native").LAYOUT)
-    except ModuleNotFoundError:
-        return {}
+    """Offsets and constants of the core that are compiled into the code."""
+    return dict(LAYOUT)
 
 
 @lru_cache(maxsize=1)
