@@ -41,6 +41,7 @@ def _make(cls: type, slots: bool, frozen: bool) -> type:
     inside = dict(cls.__dict__)
     defaults = {name: inside.pop(name) for name in names if name in inside}
     inside["__match_args__"] = names
+    inside["__record_fields__"] = names
     inside["__dataclass_fields__"] = _Fields(defaults)
     inside["__init__"] = _constructor(names, defaults, frozen)
     for name in ("__dict__", "__weakref__"):  # of the class that this one takes the place of

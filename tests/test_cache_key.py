@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from commandline import ENVIRONMENT
 
 from pktfilter.jit import cache, cache_key
+from pktfilter.jit.unit import MapConstants
 
 PATHS = {"PYTHONPATH": ENVIRONMENT["PYTHONPATH"]}
 
@@ -43,6 +45,7 @@ class Whole:
     label: str = field(default="", compare=False)
 
 
+_NUMBERS: Any = ("array", 4, 8, 16, 0, 2, False, 8, 8, 0)
 WHOLE = Whole(b"abc", (Part("m", 1), Part("n", None)), {"x": True, "y": False})
 
 
@@ -60,6 +63,12 @@ def test_values_that_differ_have_different_bytes() -> None:
         assert one not in written[:index], values[index]
         for other in written[:index]:
             assert not other.startswith(one) or not one, values[index]
+
+
+def test_records_are_written_as_dataclasses_are() -> None:
+    first, second = MapConstants(*_NUMBERS), MapConstants(*_NUMBERS, lock=8)
+    assert cache_key.serialise(first) == cache_key.serialise(MapConstants(*_NUMBERS))
+    assert cache_key.serialise(first) != cache_key.serialise(second)
 
 
 def test_values_that_are_equal_have_the_same_bytes() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
 from importlib.util import find_spec
@@ -75,8 +76,7 @@ def _write(out: list[bytes], value: Any) -> None:
     elif isinstance(value, tuple):  # a named one
         _text(out, b"c", kind.__qualname__)
         _many(out, b"(", tuple(value))
-    elif hasattr(kind, "__dataclass_fields__"):
-        fields = [f.name for f in kind.__dataclass_fields__.values() if f.compare]
+    elif (fields := _fields(kind)) is not None:
         _text(out, b"d", kind.__qualname__)
         out.append(b"%d:" % len(fields))
         for name in fields:
@@ -84,6 +84,14 @@ def _write(out: list[bytes], value: Any) -> None:
             _write(out, getattr(value, name))
     else:
         raise TypeError(f"a {kind.__name__} cannot be part of a key")
+
+
+def _fields(kind: Any) -> Sequence[str] | None:
+    """The names of a dataclass's or record's fields that count; None for any other class."""
+    own: Sequence[str] | None = getattr(kind, "__record_fields__", None)
+    if own is None and hasattr(kind, "__dataclass_fields__"):
+        return [f.name for f in kind.__dataclass_fields__.values() if f.compare]
+    return own
 
 
 def _text(out: list[bytes], tag: bytes, text: str) -> None:
