@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from commandline import ENVIRONMENT
 
+import pktfilter as pf
 from pktfilter.jit import cache, cache_key
-from pktfilter.jit.unit import MapConstants
+from pktfilter.jit.unit import MapConstants, unit_of
 
 PATHS = {"PYTHONPATH": ENVIRONMENT["PYTHONPATH"]}
 
@@ -159,3 +160,23 @@ def test_a_key_imports_neither_llvm_nor_openssl() -> None:
         "print([m for m in ('llvmlite', 'numpy', '_hashlib', 'email') if m in sys.modules])"
     )
     assert python(code) == "[]\n"
+
+
+def outer(value_size: int) -> tuple[pf.Program, pf.Map]:
+    """A program that names a map of maps whose inner maps have values of this size."""
+    inner = pf.MapSpec(type="array", key_size=4, value_size=value_size, max_entries=1)
+    spec = pf.MapSpec(
+        type="hash_of_maps", key_size=4, value_size=4, max_entries=1, inner=inner, name="outer"
+    )
+    made = pf.Map(spec)
+    insns = bytes.fromhex("18110000010000000000000000000000b7000000020000009500000000000000")
+    return pf.Program.from_bytes(insns, maps={1: made}), made
+
+
+def test_a_key_depends_on_what_inner_maps_are() -> None:
+    """The verifier goes by it, and so do the facts that the code was made with."""
+    keys = []
+    for size in (8, 8, 16):
+        program, _ = outer(size)
+        keys.append(cache.key(unit_of(program._ref, None)))
+    assert keys[0] == keys[1] != keys[2]

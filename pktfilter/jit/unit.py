@@ -41,6 +41,8 @@ class MapConstants:
     cpu_step: int
     lock: int | None = None
     contents: bytes | None = None
+    #: Of a map of maps: what its inner maps must be, as the core has it.
+    inner: tuple[int | None, ...] = ()
 
 
 @recordclass(frozen=True)
@@ -147,6 +149,7 @@ def constants_of(m: MapRef) -> MapConstants:
         cpu_step=cpu_step,
         lock=m.lock,
         contents=m.fixed_contents,
+        inner=m.inner,
     )
 
 
