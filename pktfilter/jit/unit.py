@@ -61,6 +61,8 @@ class Unit:
     maps: tuple[MapConstants, ...]
     facts: Facts | None
     functions: tuple[int, ...] = ()
+    #: Of each place, the first with the same map: LLVM takes two symbols for memory apart.
+    same: tuple[int, ...] = ()
 
 
 class Insn(NamedTuple):
@@ -164,6 +166,8 @@ def unit_of(prog: ProgRef, facts: Facts | None, functions: Sequence[int] = ()) -
     places: dict[int, int] = {}
     for place, (number, _) in enumerate(maps):
         places.setdefault(number, place)
+    first: dict[int, int] = {}
+    same = tuple(first.setdefault(m.id, place) for place, (_, m) in enumerate(maps))
     insns = bytes(prog.insns)
     return Unit(
         insns=by_place(insns, places),
@@ -173,4 +177,5 @@ def unit_of(prog: ProgRef, facts: Facts | None, functions: Sequence[int] = ()) -
         maps=tuple(constants_of(m) for _, m in maps),
         facts=facts,
         functions=tuple(functions),
+        same=same,
     )
