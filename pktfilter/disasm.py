@@ -50,6 +50,17 @@ def disassemble(
     return "\n".join(out) + "\n"
 
 
+def notes(insns: bytes, program: Listed | None, source: bool = True) -> dict[int, list[str]]:
+    """By slot, what is said of an instruction in a listing of something made of it."""
+    before = _comments(program) if program is not None and source else {}
+    names = {} if program is None else _map_names([program])
+    return {
+        slot: [*before.get(slot, []), f"{slot}: ({insns[slot * 8]:02x}) {text}"]
+        for slot, text in enumerate(isa.text(insns, names))
+        if text
+    }
+
+
 def _body(program: Listed, names: Mapping[int, str], source: bool) -> list[str]:
     out = []
     if _SECTION.fullmatch(program.section):

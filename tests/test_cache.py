@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandline import ENVIRONMENT
+from commandline import DEMO, ENVIRONMENT, EXAMPLES
 from commandline import run as command
 
 from pktfilter.jit import cache
@@ -485,6 +485,40 @@ def test_a_directory_exchanged_while_it_is_open(folder: Path, tmp_path: Path) ->
         cache._write(opened, SECOND, CODE)
     assert not list(folder.iterdir())
     assert (tmp_path / "aside" / f"{SECOND}.o").exists()
+
+
+# Replays.
+
+
+@pytest.mark.parametrize("damage", ["flip", "empty", "link", "other user", "none"])
+def test_a_replay_whose_object_was_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """It compiles again, and its results are those of before."""
+    pytest.importorskip("llvmlite", reason="nothing is compiled without it")
+    if damage == "other user" and os.geteuid() != 0:
+        pytest.skip("giving files to another user needs root")
+    monkeypatch.setitem(ENVIRONMENT, "PKTFILTER_CACHE", str(folder))
+    arguments = ("replay", EXAMPLES / "filter64.o", DEMO, "--engine", "jit", "--json")
+    first = command(*arguments).json
+    (path,) = folder.iterdir()
+    good = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "link":
+        (tmp_path / "aside").write_bytes(good)
+        path.unlink()
+        path.symlink_to(tmp_path / "aside")
+    elif damage == "other user":
+        os.chown(path, STRANGER, STRANGER)
+    second = command(*arguments).json
+    assert [row["cached"] for row in second["compiled"]] == [damage == "none"]
+    assert second["actions"] == first["actions"]
+    assert second["engine_packets"]["jit"] == first["packets"]
+    assert command(*arguments).json["compiled"][0]["cached"], "the good object is there again"
+    assert path.read_bytes() == good
 
 
 # The command.

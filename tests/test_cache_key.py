@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from commandline import ENVIRONMENT
 
+import pktfilter as pf
 from pktfilter.jit import cache, cache_key
+from pktfilter.jit.unit import MapConstants, unit_of
 
 PATHS = {"PYTHONPATH": ENVIRONMENT["PYTHONPATH"]}
 
@@ -43,6 +46,7 @@ class Whole:
     label: str = field(default="", compare=False)
 
 
+_NUMBERS: Any = ("array", 4, 8, 16, 0, 2, False, 8, 8, 0)
 WHOLE = Whole(b"abc", (Part("m", 1), Part("n", None)), {"x": True, "y": False})
 
 
@@ -51,7 +55,7 @@ def test_values_that_differ_have_different_bytes() -> None:
         None, 0, 1, -1, True, False, "", "1", b"", b"1", (), ((),), ("a", "b"), ("ab",), ("", "ab"),
         (b"a", b"b"), (1, 2), (12,), ((1,), 2), (1, (2,)), {}, {"a": 1}, {"a": "1"}, {1: "a"},
         frozenset(), frozenset({1}), Kind.A, Part("a", 1), Part("a1", None), Part("a", None),
-        "i1;", b"i1;", "\ud800",
+        "i1;", b"i1;", "\ud800", [], [1], [True], ["1"], [b"1"], [(1,)], [[1]], [1, [2, (3, "x")]], [[]],
         WHOLE, replace(WHOLE, insns=b"abd"), replace(WHOLE, parts=()), replace(WHOLE, flags={}),
         replace(WHOLE, parts=WHOLE.parts[::-1]), 1 << 64, -(1 << 64),
     ]  # fmt: skip
@@ -62,13 +66,29 @@ def test_values_that_differ_have_different_bytes() -> None:
             assert not other.startswith(one) or not one, values[index]
 
 
+def test_records_are_written_as_dataclasses_are() -> None:
+    first, second = MapConstants(*_NUMBERS), MapConstants(*_NUMBERS, lock=8)
+    assert cache_key.serialise(first) == cache_key.serialise(MapConstants(*_NUMBERS))
+    assert cache_key.serialise(first) != cache_key.serialise(second)
+
+
 def test_values_that_are_equal_have_the_same_bytes() -> None:
     assert cache_key.serialise({"a": 1, "b": 2}) == cache_key.serialise({"b": 2, "a": 1})
     assert cache_key.serialise(WHOLE) == cache_key.serialise(replace(WHOLE, label="shown only"))
     assert cache_key.serialise(bytearray(b"x")) == cache_key.serialise(memoryview(b"x"))
 
 
-@pytest.mark.parametrize("value", [object(), 1.5, len, ("x", object()), {"a": object()}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        1.5,
+        len,
+        [object()],
+        ("x", object()),
+        {"a": object()},
+    ],
+)
 def test_what_has_no_fixed_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="key"):
         cache_key.serialise(value)
@@ -140,3 +160,23 @@ def test_a_key_imports_neither_llvm_nor_openssl() -> None:
         "print([m for m in ('llvmlite', 'numpy', '_hashlib', 'email') if m in sys.modules])"
     )
     assert python(code) == "[]\n"
+
+
+def outer(value_size: int) -> tuple[pf.Program, pf.Map]:
+    """A program that names a map of maps whose inner maps have values of this size."""
+    inner = pf.MapSpec(type="array", key_size=4, value_size=value_size, max_entries=1)
+    spec = pf.MapSpec(
+        type="hash_of_maps", key_size=4, value_size=4, max_entries=1, inner=inner, name="outer"
+    )
+    made = pf.Map(spec)
+    insns = bytes.fromhex("18110000010000000000000000000000b7000000020000009500000000000000")
+    return pf.Program.from_bytes(insns, maps={1: made}), made
+
+
+def test_a_key_depends_on_what_inner_maps_are() -> None:
+    """The verifier goes by it, and so do the facts that the code was made with."""
+    keys = []
+    for size in (8, 8, 16):
+        program, _ = outer(size)
+        keys.append(cache.key(unit_of(program._ref, None)))
+    assert keys[0] == keys[1] != keys[2]

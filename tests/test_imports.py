@@ -44,6 +44,17 @@ def test_a_replay_that_prints_json_and_writes(tmp_path: Path) -> None:
     assert [name for name in HEAVY if name in modules and name != "json"] == []
 
 
+def test_compiled_code_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM is for what is compiled anew."""
+    pytest.importorskip("llvmlite", reason="the first run compiles with it")
+    monkeypatch.setitem(ENVIRONMENT, "PKTFILTER_CACHE", str(tmp_path / "cache"))
+    command = ("replay", EXAMPLES / "filter64.o", DEMO, "--engine", "jit")
+    assert "llvmlite" in imported(*command)
+    again = imported(*command)
+    assert [name for name in HEAVY if name in again] == []
+    assert "pktfilter.jit.cache" in again and "pktfilter.jit.translate" not in again
+
+
 def test_the_package_alone() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import pktfilter, sys; print(*sys.modules)"],

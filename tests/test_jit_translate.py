@@ -93,3 +93,24 @@ def test_object_agrees_with_the_interpreter(path: Path, facts: bool) -> None:
             found = compiled.run(native.programs[name], packet, "jit", time_ns=when)
             assert found == expected, (name, index)
         assert contents(native) == contents(reference)
+
+
+@FACTS
+def test_one_map_under_two_numbers_is_one_memory(facts: bool) -> None:
+    """What is stored through one number is loaded through the other."""
+    spec = pf.MapSpec(type="array", key_size=4, value_size=8, max_entries=1)
+    shared = pf.Map(spec)
+    insns = bytes.fromhex(
+        "1826000001000000"
+        "0000000000000000"  # r6 = the value of map 1
+        "1827000002000000"
+        "0000000000000000"  # r7 = the value of map 2
+        "7a06000001000000"
+        "7a07000002000000"  # *r6 = 1, *r7 = 2
+        "7960000000000000"
+        "9500000000000000"  # r0 = *r6
+    )
+    program = pf.Program.from_bytes(insns, maps={1: shared, 2: shared})
+    compiled.stage(program, facts=facts)
+    for engine in ("interp", "jit"):
+        assert compiled.run(program, bytes(64), engine)[0] == 2, engine

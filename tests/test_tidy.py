@@ -38,6 +38,7 @@ C_MAY_INCLUDE = {
 PY_RANK = {
     "errors": 0,
     "digest": 0,
+    "records": 0,
     "_core": 1,
     "objects": 2,
     "assembler": 2,

@@ -26,6 +26,8 @@ cdef extern from "map/map.h" nogil:
     struct pf_map:
         pf_map_def def_ "def"
         pf_map_lock lock
+        pf_map_def inner
+        pf_map_lock inner_lock
         char *name
         uint64_t id
         uint32_t cpus

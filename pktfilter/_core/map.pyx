@@ -94,6 +94,13 @@ cdef class MapRef:
         return self.ptr.lock.offset if self.ptr.lock.present else None
 
     @property
+    def inner(self):
+        """Of a map of maps, what inner maps must be: their definition and the offset of their lock, or None."""
+        d = self.ptr.inner
+        lock = self.ptr.inner_lock.offset if self.ptr.inner_lock.present else None
+        return (<int>d.type, d.key_size, d.value_size, d.max_entries, d.flags, lock)
+
+    @property
     def geometry(self):
         """(is per-CPU, CPUs, stride, value_step, cpu_step): where the values lie (csrc/map/map.h)."""
         return (bool(self.ptr.percpu), self.ptr.cpus, self.ptr.stride, self.ptr.value_step, self.ptr.cpu_step)

@@ -6,8 +6,9 @@ import json
 
 import click
 
+from ..errors import CompileError
 from . import UsageError
-from .programs import choose, spec_of
+from .programs import choose, load_program, spec_of
 
 #: Columns where nobody looks at a screen: tables are not folded.
 PIPE_WIDTH = 1000
@@ -44,12 +45,22 @@ def inspect_command(obj: str, as_json: bool) -> None:
     help="Source lines between instructions.",
 )
 @click.option("--all", "every", is_flag=True, help="List all programs of the object.")
-def disasm_command(prog: str, source: bool, every: bool) -> None:
+@click.option("--llvm", is_flag=True, help="Show LLVM's optimized IR of the verified program.")
+@click.option("--native", is_flag=True, help="Show this machine's code of the verified program.")
+def disasm_command(prog: str, source: bool, every: bool, llvm: bool, native: bool) -> None:
     """Shows PROG's instructions in the kernel's syntax, with source lines where the object has them.
 
     Maps and their initial contents are part of the listing, so that `pktfilter asm` makes the same
     object of it; with --all that holds for objects of several programs.
+
+    With --llvm or --native, the instructions stand as comments before what became of them: those
+    that became part of others do not show.
     """
+    if llvm or native:
+        if every or (llvm and native):
+            raise UsageError("--all, --llvm and --native are three listings", hint="ask for one")
+        click.echo(_compiled(prog, native=native, source=source), nl=False)
+        return
     from ..disasm import disassemble
 
     spec, name = spec_of(prog)
@@ -57,6 +68,23 @@ def disasm_command(prog: str, source: bool, every: bool) -> None:
     if name is not None or not every or not chosen:
         chosen = [choose(spec, name)]
     click.echo(disassemble(chosen, source=source, maps=spec.maps), nl=False)
+
+
+def _compiled(prog: str, *, native: bool, source: bool) -> str:
+    """What PROG is compiled to. Nothing is taken from the cache: it holds no text."""
+    from ..disasm import notes
+    from ..handles.verification import facts_of
+    from ..jit import listing
+    from ..jit.unit import unit_of
+
+    obj, program = load_program(prog)
+    show = listing.native_listing if native else listing.llvm_listing
+    try:
+        unit = unit_of(program._ref, facts_of(program))
+        return show(unit, notes(program.insns, program.spec, source))
+    except CompileError as error:
+        error.file = error.file or obj.path
+        raise
 
 
 @click.command(name="asm", context_settings=_HELP)

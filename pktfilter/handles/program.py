@@ -7,13 +7,13 @@ import itertools
 import struct
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from .._core.prog import ProgRef
 from .._core.run import test_run as _test_run
 from ..digest import sha256
 from ..errors import InputError, ProgramError
 from ..objects import ProgramSpec
+from ..records import field, recordclass
 from .maps import Map
 from .verification import Verification, admit
 
@@ -38,7 +38,7 @@ class XDP(enum.IntEnum):
     REDIRECT = 4
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class TestRun:
     """What one test run gave, as BPF_PROG_TEST_RUN.
 

@@ -28,9 +28,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from ..digest import sha256
+from ..records import recordclass
 from . import cache_key
 
 DEFAULT_MIB = 256
@@ -56,7 +56,7 @@ class _Off(Exception):  # noqa: N818
     """The cache cannot be used; the text says why."""
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class Status:
     """What `pktfilter cache` shows. `path` is None where none can be named, `reason` says why it is off."""
 
@@ -71,7 +71,7 @@ class Status:
         return self.reason is None
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class _Entry:
     used: float
     size: int  # what it takes of the limit

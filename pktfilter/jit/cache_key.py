@@ -10,28 +10,33 @@ Nothing heavy is imported for it: LLVM is identified by the files of its package
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from .. import _core
+from .._core.native import LAYOUT
 from ..digest import sha256
 
 FORMAT = b"pktfilter unit 1"
 """Of this serialisation; part of every key."""
 
+#: The marshal format without references: what is written depends on values alone.
+_MARSHAL = 2
 _CPU_FIELDS = (b"vendor_id", b"cpu family", b"model", b"model name", b"stepping", b"flags")
 
 
 def serialise(value: object) -> bytes:
     """Bytes that two values share only if they are equal in type and content, in any process.
 
-    None, booleans, integers, strings, bytes, sequences, mappings and sets (in any order), enums,
-    and dataclasses of these, by name and field; a field with `compare=False` is no part of it.
+    None, booleans, integers, strings, bytes, tuples, mappings and sets (in any order), enums, and
+    dataclasses of these, by name and field; a field with `compare=False` is no part of it. A list
+    is for bulk data, such as facts: it holds numbers, names, and tuples and lists of them.
     Anything else is a TypeError: what has no fixed form must not be in a key.
     """
     out: list[bytes] = []
@@ -52,8 +57,15 @@ def _write(out: list[bytes], value: Any) -> None:
     elif kind in (bytes, bytearray, memoryview):
         out.append(b"b%d:" % memoryview(value).nbytes)
         out.append(bytes(value))
-    elif kind in (tuple, list):
+    elif kind is tuple:
         _many(out, b"(", value)
+    elif kind is list:
+        try:
+            raw = marshal.dumps(value, _MARSHAL)
+        except ValueError:
+            raise TypeError("a list of this cannot be part of a key") from None
+        out.append(b"l%d:" % len(raw))
+        out.append(raw)
     elif isinstance(value, Enum):
         _text(out, b"e", kind.__qualname__)
         _write(out, value.value)
@@ -64,8 +76,7 @@ def _write(out: list[bytes], value: Any) -> None:
     elif isinstance(value, tuple):  # a named one
         _text(out, b"c", kind.__qualname__)
         _many(out, b"(", tuple(value))
-    elif hasattr(kind, "__dataclass_fields__"):
-        fields = [f.name for f in kind.__dataclass_fields__.values() if f.compare]
+    elif (fields := _fields(kind)) is not None:
         _text(out, b"d", kind.__qualname__)
         out.append(b"%d:" % len(fields))
         for name in fields:
@@ -73,6 +84,14 @@ def _write(out: list[bytes], value: Any) -> None:
             _write(out, getattr(value, name))
     else:
         raise TypeError(f"a {kind.__name__} cannot be part of a key")
+
+
+def _fields(kind: Any) -> Sequence[str] | None:
+    """The names of a dataclass's or record's fields that count; None for any other class."""
+    own: Sequence[str] | None = getattr(kind, "__record_fields__", None)
+    if own is None and hasattr(kind, "__dataclass_fields__"):
+        return [f.name for f in kind.__dataclass_fields__.values() if f.compare]
+    return own
 
 
 def _text(out: list[bytes], tag: bytes, text: str) -> None:
@@ -138,11 +157,8 @@ def _llvm() -> object:
 
 
 def _layout() -> dict[str, int]:
-    """Offsets compiled into the code; nothing where the core was built without the loader."""
-    try:
-        return dict(import_module("pktfilter._core.native").LAYOUT)
-    except ModuleNotFoundError:
-        return {}
+    """Offsets and constants of the core that are compiled into the code."""
+    return dict(LAYOUT)
 
 
 @lru_cache(maxsize=1)

@@ -238,6 +238,7 @@ class Emitter:
         ended = False
         for insn in block.insns:
             self.insn = insn
+            self.do(f"; {insn.at}")  # for listings (listing.py); LLVM skips it
             if insn.form in ("ALU_IMM", "ALU_REG", "LDDW"):
                 after = list(self.state)
                 step(after, insn)

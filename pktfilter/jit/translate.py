@@ -117,19 +117,23 @@ class Shape:
         self.externs[name] = declaration
         return f"@{name}"
 
+    def _symbol(self, place: int) -> str:
+        """One map, one symbol, by whatever numbers the program and the facts call it."""
+        return f"pf_map_{self.unit.same[place]}"
+
     def map(self, place: int) -> str:
         """The address of the struct pf_map."""
-        name = f"pf_map_{place}"
+        name = self._symbol(place)
         return self._extern(name, f"@{name} = external global i8")
 
     def map_values(self, place: int) -> str:
         """The address of the first element's value."""
-        name = f"pf_map_{place}_values"
+        name = f"{self._symbol(place)}_values"
         return self._extern(name, f"@{name} = external global i8, align 8")
 
     def map_lookup(self, place: int) -> str:
         """The map's own lookup function."""
-        name = f"pf_map_{place}_lookup"
+        name = f"{self._symbol(place)}_lookup"
         return self._extern(name, f"declare ptr @{name}(ptr, ptr, i32) #0")
 
     def helper(self, number: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._core.map import MapRef
 from .._core.prog import ProgRef
 from .._core.tables import MAP_TYPES, OPS
 from ..errors import CompileError
+from ..records import recordclass
 
 #: One register before one instruction, as the verifier gives it: (kind, maybe_null, map, proved, umin,
 #: umax, smin, smax, known bits, mask of unknown bits).
@@ -20,7 +20,7 @@ Facts = Sequence[Sequence[Fact]]
 _MAP_BY_NUMBER = {"LDDW_MAP": "LDDW_MAP_IDX", "LDDW_VALUE": "LDDW_VALUE_IDX"}
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class MapConstants:
     """What the code may take as given about a map: it never changes while the map lives.
 
@@ -41,9 +41,11 @@ class MapConstants:
     cpu_step: int
     lock: int | None = None
     contents: bytes | None = None
+    #: Of a map of maps: what its inner maps must be, as the core has it.
+    inner: tuple[int | None, ...] = ()
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class Unit:
     """A verified program as the translator takes it.
 
@@ -59,6 +61,8 @@ class Unit:
     maps: tuple[MapConstants, ...]
     facts: Facts | None
     functions: tuple[int, ...] = ()
+    #: Of each place, the first with the same map: LLVM takes two symbols for memory apart.
+    same: tuple[int, ...] = ()
 
 
 class Insn(NamedTuple):
@@ -147,6 +151,7 @@ def constants_of(m: MapRef) -> MapConstants:
         cpu_step=cpu_step,
         lock=m.lock,
         contents=m.fixed_contents,
+        inner=m.inner,
     )
 
 
@@ -161,6 +166,8 @@ def unit_of(prog: ProgRef, facts: Facts | None, functions: Sequence[int] = ()) -
     places: dict[int, int] = {}
     for place, (number, _) in enumerate(maps):
         places.setdefault(number, place)
+    first: dict[int, int] = {}
+    same = tuple(first.setdefault(m.id, place) for place, (_, m) in enumerate(maps))
     insns = bytes(prog.insns)
     return Unit(
         insns=by_place(insns, places),
@@ -170,4 +177,5 @@ def unit_of(prog: ProgRef, facts: Facts | None, functions: Sequence[int] = ()) -
         maps=tuple(constants_of(m) for _, m in maps),
         facts=facts,
         functions=tuple(functions),
+        same=same,
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from dataclasses import dataclass, field
 
 from ..errors import ObjectError
+from ..records import recordclass
 from .btf import MAGIC, Btf
 
 RECORD_LIMIT = 1 << 18
@@ -18,7 +18,7 @@ _PAIR = struct.Struct("<II")
 _QUAD = struct.Struct("<IIII")
 
 
-@dataclass(slots=True)
+@recordclass(slots=True)
 class ExtRow:
     """One record: instruction index within its section, and the record's other words."""
 
@@ -29,14 +29,14 @@ class ExtRow:
 Table = dict[str, list[ExtRow]]
 
 
-@dataclass(slots=True)
 class BtfExt:
     """The three tables; words are (type id), (file, line text, line and column) and
     (type id, access string, kind), string offsets being those of the `.BTF`."""
 
-    funcs: Table = field(default_factory=dict)
-    lines: Table = field(default_factory=dict)
-    core: Table = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.funcs: Table = {}
+        self.lines: Table = {}
+        self.core: Table = {}
 
 
 def parse_btf_ext(data: bytes, btf: Btf, path: str) -> BtfExt:

@@ -7,10 +7,10 @@ in `ObjectError`; nothing is allocated by a header's word beyond the size of the
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import ObjectError
+from ..records import recordclass
 
 SECTION_LIMIT = 8192
 SYMBOL_LIMIT = 1 << 18
@@ -69,7 +69,7 @@ def reloc_name(kind: int) -> str:
     return RELOC_NAMES.get(kind, f"type {kind}")
 
 
-@dataclass(slots=True)
+@recordclass(slots=True)
 class Symbol:
     """An ELF symbol; `section` is its section's index (0: undefined)."""
 
@@ -81,7 +81,7 @@ class Symbol:
     size: int
 
 
-@dataclass(slots=True)
+@recordclass(slots=True)
 class Reloc:
     """A relocation of the bytes at `offset` against `symbol` (addends are in the bytes)."""
 
@@ -90,7 +90,7 @@ class Reloc:
     symbol: Symbol
 
 
-@dataclass(slots=True)
+@recordclass(slots=True)
 class Section:
     """A section; `data` is empty for one without bytes in the file, whose `size` still counts."""
 
@@ -102,8 +102,8 @@ class Section:
     info: int
     size: int
     offset: int
-    data: bytes = b""
-    relocs: list[Reloc] = field(default_factory=list)
+    data: bytes
+    relocs: list[Reloc]
 
     @property
     def executable(self) -> bool:
@@ -111,16 +111,12 @@ class Section:
         return bool(self.flags & SHF_EXECINSTR)
 
 
-@dataclass(slots=True)
 class ElfObject:
     """The sections and symbols of one object file."""
 
-    path: str
-    sections: list[Section]
-    symbols: list[Symbol]
-    _by_section: dict[int, list[Symbol]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, path: str, sections: list[Section], symbols: list[Symbol]) -> None:
+        self.path, self.sections, self.symbols = path, sections, symbols
+        self._by_section: dict[int, list[Symbol]] = {}
         for symbol in self.symbols:
             self._by_section.setdefault(symbol.section, []).append(symbol)
 
@@ -244,7 +240,7 @@ def _read_sections(header: _Header, data: bytes, path: str) -> list[Section]:
             if budget < 0:
                 raise ObjectError("sections overlap", file=path, section=name)
             body = data[offset : offset + size]
-        sections.append(Section(index, name, kind, flags, link, info, size, offset, body))
+        sections.append(Section(index, name, kind, flags, link, info, size, offset, body, []))
     return sections
 
 

@@ -7,9 +7,9 @@ The BTF form follows libbpf's macros: `__uint` is a pointer to an array whose le
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from ..errors import ObjectError
+from ..records import recordclass
 from .btf import Btf
 from .btf_types import Array, DataSec, FuncProto, Member, Ptr, Struct, Var
 from .elf import ElfObject, Section, reloc_name
@@ -33,7 +33,7 @@ _UINTS = {
 }
 
 
-@dataclass(slots=True)
+@recordclass(slots=True)
 class Place:
     """A map's bytes in its section, `start` to before `end`; data maps are addressed inside."""
 
@@ -43,12 +43,12 @@ class Place:
     is_data: bool
 
 
-@dataclass
 class MapTable:
     """All maps of an object, and which map a place in a section belongs to."""
 
-    specs: dict[str, MapSpec] = field(default_factory=dict)
-    places: dict[int, list[Place]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.specs: dict[str, MapSpec] = {}
+        self.places: dict[int, list[Place]] = {}
 
     def at(self, section: int, offset: int) -> Place | None:
         """The map that holds byte `offset` of the section with this index."""

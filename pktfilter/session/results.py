@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
+from ..records import field, recordclass
 from .options import DEFAULT_BATCH
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..handles.trial_report import TrialReport
 
 
-@dataclass
+@recordclass()
 class InputReport:
     """One input: how many packets it gave, and whether it ended damaged."""
 
@@ -23,7 +23,7 @@ class InputReport:
     error: str | None = None
 
 
-@dataclass
+@recordclass()
 class SwapReport:
     """One replacement: packets with index < `first_packet` ran the program before."""
 
@@ -34,7 +34,7 @@ class SwapReport:
     grace_ns: int
 
 
-@dataclass
+@recordclass()
 class ReplayResult:
     """What a replay did; times in seconds, `bytes` as captured.
 
@@ -79,6 +79,8 @@ class ReplayResult:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `replay --json` prints."""
+        from dataclasses import asdict
+
         result = {
             name: getattr(self, name) for name in self.__dataclass_fields__ if name != "errors"
         }
@@ -90,7 +92,7 @@ class ReplayResult:
         return result
 
 
-@dataclass
+@recordclass()
 class Progress:
     """Where a replay is: packets so far, and stored bytes read of all (None: not known)."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.pipeline import Pipeline
@@ -16,6 +15,7 @@ from .._core.run import Worker
 from ..errors import InputError
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, Program
+from ..records import recordclass
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
@@ -24,7 +24,7 @@ _SUMS = ("packets", "bytes", "uncovered", "faults", "batches", "trace_lost")
 _LISTS = ("actions", "action_bytes", "engine_packets")
 
 
-@dataclass(frozen=True)
+@recordclass(frozen=True)
 class RunnerOptions:
     """What a runner is made of; as the options of `Replay`."""
 
