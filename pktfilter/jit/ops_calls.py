@@ -71,7 +71,7 @@ def _lookup(e: Emitter, insn: Insn) -> str:
     if family == "ARRAY":
         return _array_lookup(e, place, m)
     if family in ("HASH", "LPM") and m.type != "devmap_hash":
-        return _direct_lookup(e, place, m)
+        return _direct_lookup(e, place)
     return _plain(e, insn)
 
 
@@ -88,23 +88,19 @@ def _guarded(e: Emitter, condition: str, value: Callable[[], str]) -> str:
     return e.let(f"phi i64 [ {made}, %{there} ], [ 0, %{here} ]")
 
 
-def _own_cpu(e: Emitter, m: MapConstants) -> str | None:
-    """A map made for fewer CPUs than the worker's id has no value for it (helper/maps.c)."""
-    return e.let(f"icmp ult i32 %cpu, {m.cpus}") if m.percpu else None
-
-
 def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
     index = e.load(2, 0, 4)
     condition = e.let(f"icmp ult i32 {index}, {m.max_entries}")
-    own = _own_cpu(e, m)
-    if own is not None:
+    if m.percpu:
+        # A map made for fewer CPUs than the worker's id has no value for it (map.h, pf_map_has_cpu).
+        own = e.let(f"icmp ult i32 %cpu, {m.cpus}")
         condition = e.let(f"and i1 {condition}, {own}")
 
     def value() -> str:
         # Index and CPU are in range, so the sums stay inside the arena: they cannot wrap.
         wide = e.let(f"zext i32 {index} to i64")
         offset = e.let(f"mul nuw i64 {wide}, {m.stride}")
-        if own is not None:
+        if m.percpu:
             cpu = e.let("zext i32 %cpu to i64")
             offset = e.let(f"add nuw i64 {offset}, {e.let(f'mul nuw i64 {cpu}, {m.cpu_step}')}")
         base = f"ptrtoint (ptr {e.shape.map_values(place)} to i64)"
@@ -113,18 +109,11 @@ def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
     return _guarded(e, condition, value)
 
 
-def _direct_lookup(e: Emitter, place: int, m: MapConstants) -> str:
-    def value() -> str:
-        key = e.let(f"inttoptr i64 {e.get(2, escapes=False)} to ptr")
-        function = e.shape.map_lookup(place)
-        found = e.let(f"call ptr {function}(ptr {e.shape.map(place)}, ptr {key}, i32 %cpu)")
-        return e.let(f"ptrtoint ptr {found} to i64")
-
-    own = _own_cpu(e, m)
-    if own is None:
-        return value()
-    e.get(2, escapes=False)
-    return _guarded(e, own, value)
+def _direct_lookup(e: Emitter, place: int) -> str:
+    key = e.let(f"inttoptr i64 {e.get(2, escapes=False)} to ptr")
+    passed = f"ptr {e.shape.map(place)}, ptr {key}, i32 %cpu"
+    found = e.let(f"call ptr {e.shape.map_lookup(place)}({passed})")
+    return e.let(f"ptrtoint ptr {found} to i64")
 
 
 def _loop(e: Emitter, insn: Insn) -> str:
