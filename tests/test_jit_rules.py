@@ -96,6 +96,7 @@ DEEP_STACK = """
 def test_whole_frame_is_zero_once_its_address_is_somewhere(facts: bool) -> None:
     """L4: without `escapes` only the bytes that are named are zeroed, or there at all."""
     made = program(DEEP_STACK)
+    assert "alloca [512 x i8]" in compiled.text_of(made, facts=facts)
     compiled.stage(made, facts=facts)
     for _ in range(3):
         assert both(made)[0] == 0
