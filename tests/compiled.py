@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from pktfilter._core.prog import execute
@@ -72,3 +73,11 @@ def memory_program(insns: bytes, *, size: int | None = None) -> Program:
 def run_memory(program: Program, memory: bytearray, engine: str = "jit") -> int:
     """r0 of a run over the buffer, which it changes."""
     return int(execute(program._ref, memory, ENGINES.index(engine), 0, 0))
+
+
+def force_engines(monkeypatch: Any) -> None:
+    """Lets replays run exactly the engine they are told, with whatever code the programs have."""
+    numbers = {"auto": ENGINES.index("interp"), **{name: n for n, name in enumerate(ENGINES)}}
+    for module in ("pktfilter.handles.hooks", "pktfilter.session.replay"):
+        loaded = importlib.import_module(module)
+        monkeypatch.setattr(loaded, "resolve_engine", numbers.__getitem__, raising=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._core.native import LAYOUT
 from .emit import EXEC, FEED
-from .ops_calls import BY_NUMBER, NUMBER
+from .ops_calls import BY_NUMBER, LENGTH, NUMBER
 
 if TYPE_CHECKING:
     from .translate import Shape
@@ -52,12 +52,23 @@ def _fields(t: Text, shape: Shape, made: dict[str, str]) -> list[str]:
     out = []
     for name in shape.lean_fields():
         value = made.get(name)
-        if value is None:
+        if value is None and name == LENGTH:
+            value = _whole_length(t)
+        elif value is None:
             wide = shape.fields[name].kind != "SCALAR"
             value = t.load("i64" if wide else "i32", "%x", f"exec.packet.{name}", EXEC)
             value = value if wide else t.let(f"zext i32 {value} to i64")
         out.append(value)
     return out
+
+
+def _whole_length(t: Text) -> str:
+    """pf_packet_length."""
+    edges = [t.load("i64", "%x", f"exec.packet.{name}", EXEC) for name in ("data", "data_end")]
+    linear = t.let(f"sub i64 {edges[1]}, {edges[0]}")
+    extra = t.load("i32", "%x", "exec.packet.extra_len", EXEC)
+    length = t.let(f"add i32 {t.let(f'trunc i64 {linear} to i32')}, {extra}")
+    return t.let(f"zext i32 {length} to i64")
 
 
 def _call(cpu: str, time: str, fields: list[str], arguments: list[str]) -> str:
@@ -217,7 +228,7 @@ def pf_packets(shape: Shape) -> list[str]:
 
 
 #: Fields that the descriptor gives; all others stay as they are in x->packet.
-_MADE = ("data", "data_end", "data_meta", "wire_len")
+_MADE = ("data", "data_end", "data_meta", "wire_len", LENGTH)
 
 
 def _from_descriptor(t: Text, shape: Shape, data: str, end: str) -> dict[str, str]:
@@ -227,8 +238,9 @@ def _from_descriptor(t: Text, shape: Shape, data: str, end: str) -> dict[str, st
             made[name] = t.let(f"ptrtoint ptr {data} to i64")
         elif name == "data_end":
             made[name] = t.let(f"ptrtoint ptr {end} to i64")
-        elif name == "wire_len":
-            length = t.load("i32", "%desc", "desc.wire_len", FEED)
+        elif name in ("wire_len", LENGTH):
+            place = "desc.wire_len" if name == "wire_len" else "desc.caplen"
+            length = t.load("i32", "%desc", place, FEED)
             made[name] = t.let(f"zext i32 {length} to i64")
     return made
 

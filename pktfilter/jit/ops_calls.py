@@ -11,6 +11,7 @@ from .flow import Function, step, target
 from .ops_alu import Handler
 from .unit import Insn, MapConstants
 
+LENGTH = "length"  # of the packet, where a lean program asks for it
 LOOP_MAX = 1 << 23  # csrc/helper/control.c: LOOP_MAX
 E2BIG, EINVAL = 7, 22
 BY_NUMBER = {helper.number: helper for helper in HELPERS}
@@ -52,6 +53,10 @@ def _cpu(e: Emitter, _: Insn) -> str:
 
 def _clock(_e: Emitter, _: Insn) -> str:
     return "%time"
+
+
+def _length(e: Emitter, insn: Insn) -> str:
+    return f"%ctx.{LENGTH}" if e.shape.lean else _plain(e, insn)
 
 
 def _map_of(e: Emitter, reg: int) -> tuple[int, MapConstants] | None:
@@ -169,6 +174,7 @@ def _tail_call(e: Emitter, _: Insn) -> str:
 _INLINE: dict[int, Callable[[Emitter, Insn], str]] = {
     **{NUMBER[name]: _clock for name in _CLOCKS},
     NUMBER["get_smp_processor_id"]: _cpu,
+    NUMBER["xdp_get_buff_len"]: _length,
     NUMBER["map_lookup_elem"]: _lookup,
     NUMBER["loop"]: _loop,
     NUMBER["tail_call"]: _tail_call,
