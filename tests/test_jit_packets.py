@@ -13,6 +13,7 @@ import verifier_corpus
 from test_jit_translate import FACTS, OBJECTS, contents
 
 import pktfilter as pf
+from pktfilter.assembler import assemble
 from pktfilter.handles.program import Program
 
 pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
@@ -108,3 +109,27 @@ def test_accepted_cases_compile_and_agree(topic: str, facts: bool) -> None:
                 expected_run = compiled.run(reference, frame, "interp")
                 assert compiled.run(native, frame, "jit") == expected_run, entry.name
     assert ran
+
+
+@pytest.mark.parametrize("facts", [True, False], ids=["facts", "no-facts"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Without BRANCHES_ALL, LLVM gives up on the first, which takes the process along.
+        "r0 = *(u32 *)(r1 +16)\nr2 = *(u32 *)(r1 +12)\n"
+        + "if r0 & r2 goto out\n" * 1500
+        + "out: exit",
+        "r6 = *(u32 *)(r1 +16)\nr7 = *(u32 *)(r1 +12)\n"
+        + "r1 = r6\nr2 = r7\ncall part\nif r0 != 0 goto out\n" * 1600
+        + "out: r0 = 1\nexit\npart: r0 = 1\nif r1 & r2 goto over\nr0 = 0\nover: exit",
+    ],
+    ids=["chain", "calls"],
+)
+def test_long_chains_of_equal_branches(text: str, facts: bool) -> None:
+    (made,) = assemble(text, "chain.s")
+    reference, native = (Program(made.insns, name="chain") for _ in range(2))
+    compiled.stage(native, facts=facts)
+    for rx_queue in (0, 1, 2, 3):
+        options = {"rx_queue": rx_queue, "ingress_ifindex": 2}
+        expected = compiled.run(reference, bytes(64), "interp", **options)
+        assert compiled.run(native, bytes(64), "jit", **options) == expected
