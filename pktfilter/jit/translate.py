@@ -40,7 +40,6 @@ declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
 declare i32 @llvm.umin.i32(i32, i32)
-declare i64 @llvm.umax.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 attributes #0 = { nounwind }
 attributes #1 = { nounwind noinline }
