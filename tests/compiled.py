@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -44,7 +45,13 @@ def text_of(program: Program, *, facts: bool = True) -> str:
 
 def stage(program: Program, *, facts: bool = True, level: int = 2) -> None:
     """Compiles the program and makes the code its own; once for each program."""
-    program._ref.stage_native(compile_ir(text_of(program, facts=facts), level=level))
+    program._ref.stage_native(_object(text_of(program, facts=facts), level))
+
+
+@functools.lru_cache(maxsize=2000)
+def _object(text: str, level: int) -> bytes:
+    """Equal text gives an equal object, in whatever process or module it is wanted."""
+    return compile_ir(text, level=level)
 
 
 def run(program: Program, packet: bytes, engine: str, **options: Any) -> tuple[Any, ...]:
