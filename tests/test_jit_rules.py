@@ -94,7 +94,7 @@ DEEP_STACK = """
 
 @FACTS
 def test_whole_frame_is_zero_once_its_address_is_somewhere(facts: bool) -> None:
-    """L4: without `escapes` only the bytes that are named are zeroed, or there at all."""
+    """L4: without `Frame._escaped` only the bytes that are named are zeroed, or there at all."""
     made = program(DEEP_STACK)
     assert "alloca [512 x i8]" in compiled.text_of(made, facts=facts)
     compiled.stage(made, facts=facts)
@@ -361,3 +361,48 @@ def test_loops_of_known_callbacks(count: int, flags: int, facts: bool) -> None:
     compiled.stage(made, facts=facts)
     assert "pf_helper_181" not in compiled.text_of(made, facts=facts)
     both(made)
+
+
+SPILL_BESIDE_A_KEY = """
+    r6 = *(u32 *)(r1 +0)
+    r7 = *(u32 *)(r1 +4)
+    r2 = r6
+    r2 += 8
+    r0 = 7
+    if r2 > r7 goto out
+    r3 = *(u32 *)(r6 +4)
+    *(u64 *)(r10 -24) = r3
+    r3 = *(u32 *)(r6 +0)
+    *(u32 *)(r10 -4) = r3
+    r1 = map[cells]
+    r2 = r10
+    r2 += -4
+    r3 = r10
+    r3 += -24
+    r4 = 0
+    call map_update_elem
+    r0 = *(u64 *)(r10 -24)
+    *(u64 *)(r10 -40) = r0
+    r0 = 1
+    *(u64 *)(r10 -40) += r0
+    r0 = *(u64 *)(r10 -40)
+out:
+    exit
+"""
+
+
+@FACTS
+def test_what_a_helper_reaches_of_the_frame(facts: bool) -> None:
+    """Without Frame.expose the helper would see other bytes than the function wrote; a slot that no helper
+    reaches is the function's alone."""
+    spec = pf.MapSpec(type="hash", key_size=4, value_size=16, max_entries=8)
+    text = SPILL_BESIDE_A_KEY.replace("*(u64 *)(r10 -40) += r0", "lock *(u64 *)(r10 -40) += r0")
+    one, other = program(text, cells=spec), program(text, cells=spec)
+    written = compiled.text_of(other, facts=facts)
+    slots = {n: f"%slot{n} = alloca" in written for n in (1, 3, 5)}
+    assert slots == {1: False, 3: False, 5: True}
+    compiled.stage(other, facts=facts)
+    packet = struct.pack("<II", 0xABCD, 77) + bytes(56)
+    assert compiled.run(other, packet, "jit") == compiled.run(one, packet, "interp")
+    assert sorted(other.maps[1].items()) == sorted(one.maps[1].items())
+    assert len(one.maps[1]) == 1

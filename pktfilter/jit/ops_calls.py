@@ -8,6 +8,7 @@ from .._core.tables import HELPERS, MAP_TYPES
 from ..errors import CompileError
 from .emit import EXEC, Emitter
 from .flow import Function, step, target
+from .frame import UPWARD
 from .ops_alu import Handler
 from .unit import Insn, MapConstants
 
@@ -21,6 +22,7 @@ _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
 _BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
+_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 
@@ -30,6 +32,19 @@ def arguments(insn: Insn) -> int:
         return 5
     helper = BY_NUMBER.get(insn.imm)
     return _EXTRA.get(insn.imm, len(helper.args) if helper else 5)
+
+
+def _reach(e: Emitter, kind: str, reg: int) -> int | None:
+    """Bytes from the address in an argument that the helper uses; None: it may go anywhere."""
+    if kind not in _BOUNDED:
+        return None
+    found = _map_of(e, 1)
+    if kind in _SIZES and found is not None:
+        return int(getattr(found[1], _SIZES[kind]))
+    size = e.state[reg + 1] if kind.startswith("MEM") else None
+    if size is not None and size[0] == "const":
+        return min(size[1] & 0xFFFFFFFF, UPWARD)
+    return UPWARD
 
 
 def _plain(e: Emitter, insn: Insn) -> str:
@@ -43,7 +58,7 @@ def _plain(e: Emitter, insn: Insn) -> str:
             passed.append("i64 undef")
             continue
         kind = helper.args[n] if n < len(helper.args) else "ANYTHING"
-        passed.append(f"i64 {e.get(n + 1, escapes=kind not in _BOUNDED)}")
+        passed.append(f"i64 {e.get(n + 1, reach=_reach(e, kind, n + 1))}")
     return e.let(f"call i64 {e.shape.helper(insn.imm)}(ptr %x, {', '.join(passed)})")
 
 
@@ -76,7 +91,7 @@ def _lookup(e: Emitter, insn: Insn) -> str:
     if family == "ARRAY":
         return _array_lookup(e, place, m)
     if family in ("HASH", "LPM") and m.type != "devmap_hash":
-        return _direct_lookup(e, place)
+        return _direct_lookup(e, place, m.key_size)
     return _plain(e, insn)
 
 
@@ -114,8 +129,8 @@ def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
     return _guarded(e, condition, value)
 
 
-def _direct_lookup(e: Emitter, place: int) -> str:
-    key = e.let(f"inttoptr i64 {e.get(2, escapes=False)} to ptr")
+def _direct_lookup(e: Emitter, place: int, size: int) -> str:
+    key = e.let(f"inttoptr i64 {e.get(2, reach=size)} to ptr")
     passed = f"ptr {e.shape.map(place)}, ptr {key}, i32 %cpu"
     found = e.let(f"call ptr {e.shape.map_lookup(place)}({passed})")
     return e.let(f"ptrtoint ptr {found} to i64")
