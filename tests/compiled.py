@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any
 
 from pktfilter._core.prog import execute
@@ -43,7 +45,13 @@ def text_of(program: Program, *, facts: bool = True) -> str:
 
 def stage(program: Program, *, facts: bool = True, level: int = 2) -> None:
     """Compiles the program and makes the code its own; once for each program."""
-    program._ref.stage_native(compile_ir(text_of(program, facts=facts), level=level))
+    program._ref.stage_native(_object(text_of(program, facts=facts), level))
+
+
+@functools.lru_cache(maxsize=2000)
+def _object(text: str, level: int) -> bytes:
+    """Equal text gives an equal object, in whatever process or module it is wanted."""
+    return compile_ir(text, level=level)
 
 
 def run(program: Program, packet: bytes, engine: str, **options: Any) -> tuple[Any, ...]:
@@ -72,3 +80,11 @@ def memory_program(insns: bytes, *, size: int | None = None) -> Program:
 def run_memory(program: Program, memory: bytearray, engine: str = "jit") -> int:
     """r0 of a run over the buffer, which it changes."""
     return int(execute(program._ref, memory, ENGINES.index(engine), 0, 0))
+
+
+def force_engines(monkeypatch: Any) -> None:
+    """Lets replays run exactly the engine they are told, with whatever code the programs have."""
+    numbers = {"auto": ENGINES.index("interp"), **{name: n for n, name in enumerate(ENGINES)}}
+    for module in ("pktfilter.handles.hooks", "pktfilter.session.replay"):
+        loaded = importlib.import_module(module)
+        monkeypatch.setattr(loaded, "resolve_engine", numbers.__getitem__, raising=False)

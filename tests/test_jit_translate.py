@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from readers import shared_folder
 
 import pktfilter as pf
 from pktfilter._core.tables import OPS
-from pktfilter.jit.translate import HANDLERS
+from pktfilter.errors import CompileError
+from pktfilter.handles.program import Program
+from pktfilter.jit.llvm import assembly, compile_ir, optimized_ir
+from pktfilter.jit.translate import HANDLERS, translate
+from pktfilter.jit.unit import Unit, by_place, unit_of
 
 ROOT = Path(__file__).parent.parent
 OBJECTS = sorted([*ROOT.glob("examples/*.o"), *ROOT.glob("tests/programs/*.o")])
@@ -114,3 +119,58 @@ def test_one_map_under_two_numbers_is_one_memory(facts: bool) -> None:
     compiled.stage(program, facts=facts)
     for engine in ("interp", "jit"):
         assert compiled.run(program, bytes(64), engine)[0] == 2, engine
+
+
+def encoded(opcode: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    return struct.pack("<BBhi", opcode, dst | src << 4, off, imm)
+
+
+@pytest.mark.parametrize(
+    ("insns", "words"),
+    [
+        (encoded(0xFF), "no such instruction"),
+        (encoded(0xB7) + encoded(0x18), "second half"),
+        (encoded(0x18, 1, 1, 0, 5) + encoded(0), "no map has this number"),
+    ],
+)
+def test_what_is_no_program(insns: bytes, words: str) -> None:
+    with pytest.raises(CompileError, match=words):
+        by_place(insns, {})
+
+
+def test_map_numbers_become_places() -> None:
+    two = encoded(0x18, 1, 1, 0, 50) + encoded(0) + encoded(0x18, 2, 2, 0, 60) + encoded(0, imm=8)
+    out = by_place(two, {50: 1, 60: 0})
+    assert out == (
+        encoded(0x18, 1, 5, 0, 1) + encoded(0) + encoded(0x18, 2, 6, 0, 0) + encoded(0, imm=8)
+    )
+
+
+def test_an_unverified_program_is_not_compiled() -> None:
+    made = Program(encoded(0xB7) + encoded(0x95), verify=False)
+    with pytest.raises(CompileError, match="the verifier accepted"):
+        unit_of(made._ref, None)
+
+
+@pytest.mark.parametrize("name", ["CALL_KFUNC", "LDDW_BTF_ID"])
+def test_what_cannot_be_compiled_says_why(name: str) -> None:
+    """Programs with such instructions are not made at all; a unit could still have one."""
+    op = next(row for row in OPS if row.name == name)
+    insns = encoded(op.opcode, 0, op.value) + (encoded(0) if "LDDW" in name else b"")
+    insns += encoded(0xB7) + encoded(0x95)
+    unit = Unit(insns, "xdp", False, bytes(len(insns) // 8), (), None)
+    with pytest.raises(CompileError, match="not supported"):
+        translate(unit)
+
+
+def test_text_that_llvm_refuses_is_an_error() -> None:
+    with pytest.raises(CompileError, match="LLVM refuses"):
+        compile_ir("define nothing")
+
+
+def test_objects_and_listings_are_of_the_same_code() -> None:
+    made = Program(encoded(0xB7, imm=2) + encoded(0x95))
+    text = compiled.text_of(made)
+    assert compile_ir(text) == compile_ir(text)
+    assert "pf_packets:" in assembly(text)
+    assert "@pf_packets(" in optimized_ir(text)

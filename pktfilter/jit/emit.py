@@ -12,7 +12,7 @@ Rules, which keep the IR free of undefined behaviour whatever other threads do
      the natural alignment is proved, otherwise volatile accesses of alignment 1.
   L3 No nsw, nuw, inbounds or noundef but where a check right before proves it.
   L4 Registers start at 0 and the stack is zeroed as far down as the function can reach it (vm.h, V6),
-     so no value is undefined.
+     so no value is undefined (frame.py).
   L5 Facts are the verifier's joins over all paths; without them more accesses count as shared.
 """
 
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from .._core.native import LAYOUT
 from .flow import R10, Block, Function, Symbol, step
+from .frame import Frame
 from .unit import Fact, Insn
 
 if TYPE_CHECKING:
     from .translate import Shape
 
-STACK_FRAME = LAYOUT["stack.frame"]
 FUNC_TAG = LAYOUT["func.tag"]
 NO_MAP = 0xFFFF
 #: Alias classes: memory that programs reach never overlaps the engine's own structures.
@@ -67,8 +67,7 @@ class Emitter:
         self._values: list[str | None] = []
         self._dirty = 0
         self._count = 0
-        self._low = 0
-        self._escaped = False
+        self._frame = Frame()
 
     # --- text ---
 
@@ -94,14 +93,13 @@ class Emitter:
 
     # --- registers ---
 
-    def get(self, reg: int, *, escapes: bool = True) -> str:
-        """The register as i64. `escapes`: what is made of a stack address is not known."""
+    def get(self, reg: int, *, reach: int | None = None) -> str:
+        """The register as i64. `reach`: bytes from a stack address that are used; None: not known."""
         value = self._values[reg]
         symbol = self.state[reg]
         if symbol is not None:
             if symbol[0] == "stack":
-                self._low = min(self._low, symbol[1])
-                self._escaped |= escapes
+                self._frame.expose(symbol[1], reach)
             if value is None:
                 value = self._values[reg] = self._text(symbol)
         elif value is None:
@@ -149,15 +147,13 @@ class Emitter:
         if symbol[0] == "func":
             return str(signed(FUNC_TAG | symbol[1]))
         if symbol[0] == "stack":
-            return self.let(f"ptrtoint ptr {self._stack(symbol[1])} to i64")
+            at = self.let(f"getelementptr i8, ptr %top, i64 {symbol[1]}")
+            return self.let(f"ptrtoint ptr {at} to i64")
         if symbol[0] == "map":
             return f"ptrtoint (ptr {self.shape.map(symbol[1])} to i64)"
         return f"ptrtoint (ptr {self._value(symbol[1], symbol[2])} to i64)"
 
     # --- addresses ---
-
-    def _stack(self, off: int) -> str:
-        return self.let(f"getelementptr i8, ptr %top, i64 {off}")
 
     def _value(self, place: int, off: int) -> str:
         return f"getelementptr (i8, ptr {self.shape.map_values(place)}, i64 {off})"
@@ -167,8 +163,9 @@ class Emitter:
         symbol = self.known(reg)
         if symbol is not None and symbol[0] == "stack":
             at = symbol[1] + off
-            self._low = min(self._low, at)
-            return Place(self._stack(at), False, size if at % size == 0 else 1)
+            base, offset = self._frame.address(at, size)
+            pointer = self.let(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
+            return Place(pointer, False, size if at % size == 0 else 1)
         if symbol is not None and symbol[0] == "value":
             at = symbol[2] + off
             pointer = self._value(symbol[1], at)
@@ -286,21 +283,12 @@ class Emitter:
             self.put(reg, "0")
 
     def _prologue(self) -> list[str]:
-        used = STACK_FRAME if self._escaped else min(STACK_FRAME, -self._low + 15 & ~15)
         lines = [f"define internal i64 @f{self.function.start}({self.shape.parameters}) #0 {{"]
         for reg in range(R10):
             start = f"%a{reg}" if 1 <= reg <= 5 else "0"
             lines.append(f"  %r{reg} = alloca i64")
             lines.append(f"  store i64 {start}, ptr %r{reg}")
-        if used:
-            lines += [
-                f"  %stack = alloca [{used} x i8], align 16",
-                f"  call void @llvm.memset.p0.i64(ptr align 16 %stack, i8 0, i64 {used}, i1 false)",
-                f"  %top = getelementptr i8, ptr %stack, i64 {used}",
-            ]
-        else:
-            lines.append("  %top = inttoptr i64 0 to ptr")
-        return [*lines, f"  br label %b{self.function.start}"]
+        return [*lines, *self._frame.lines(), f"  br label %b{self.function.start}"]
 
 
 def literal(value: int, bits: int = 64) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._core.native import LAYOUT
 from .emit import EXEC, FEED
-from .ops_calls import BY_NUMBER, NUMBER
+from .ops_calls import LENGTH, NUMBER
 
 if TYPE_CHECKING:
     from .translate import Shape
@@ -52,12 +52,23 @@ def _fields(t: Text, shape: Shape, made: dict[str, str]) -> list[str]:
     out = []
     for name in shape.lean_fields():
         value = made.get(name)
-        if value is None:
+        if value is None and name == LENGTH:
+            value = _whole_length(t)
+        elif value is None:
             wide = shape.fields[name].kind != "SCALAR"
             value = t.load("i64" if wide else "i32", "%x", f"exec.packet.{name}", EXEC)
             value = value if wide else t.let(f"zext i32 {value} to i64")
         out.append(value)
     return out
+
+
+def _whole_length(t: Text) -> str:
+    """pf_packet_length."""
+    edges = [t.load("i64", "%x", f"exec.packet.{name}", EXEC) for name in ("data", "data_end")]
+    linear = t.let(f"sub i64 {edges[1]}, {edges[0]}")
+    extra = t.load("i32", "%x", "exec.packet.extra_len", EXEC)
+    length = t.let(f"add i32 {t.let(f'trunc i64 {linear} to i32')}, {extra}")
+    return t.let(f"zext i32 {length} to i64")
 
 
 def _call(cpu: str, time: str, fields: list[str], arguments: list[str]) -> str:
@@ -108,12 +119,10 @@ def _set_up(t: Text, data: str, end: str, extra: str) -> None:
 
 
 def _clock(t: Text, descs: str) -> str:
-    """Before the loop: where the first packet's time stands, how far the next is, and the least it may be.
-    Stamps have no negative times; a descriptor's count as 0."""
+    """Before the loop: where the first packet's time stands, and how far the next is."""
     wide = t.let("zext i32 %start to i64")
     far = f"i64 {LAYOUT['sizeof.stamp']}, i64 {LAYOUT['sizeof.desc']}"
     t.do(f"%time.step = select i1 %stamped, {far}")
-    t.do(f"%time.floor = select i1 %stamped, i64 {-1 << 63}, i64 0")
     places = []
     for base, name in (("%stamps", "stamp.time_ns"), (descs, "desc.ts_ns")):
         places.append(t.at(base, LAYOUT[name]))
@@ -123,10 +132,10 @@ def _clock(t: Text, descs: str) -> str:
 
 
 def _time(t: Text) -> None:
-    """The running maximum of capture time."""
+    """The running maximum of capture time. Times come from signed ones (batch.h), so as signed numbers they
+    compare rightly, and one before the epoch, which counts as 0, is below any that was before."""
     raw = t.let(f"load i64, ptr %time.at, {FEED}")
-    time = t.let(f"call i64 @llvm.smax.i64(i64 {raw}, i64 %time.floor)")
-    t.do(f"%time = call i64 @llvm.umax.i64(i64 {time}, i64 %time.before)")
+    t.do(f"%time = call i64 @llvm.smax.i64(i64 {raw}, i64 %time.before)")
     t.do("%time.next = getelementptr i8, ptr %time.at, i64 %time.step")
 
 
@@ -143,8 +152,7 @@ def _observed(t: Text, shape: Shape, time: str) -> None:
         index = t.let(f"select i1 %stamped, i64 {stamp}, i64 {index}")
         t.store("i64", index, "%x", "exec.packet_index", EXEC)
         t.store("i32", "0", "%x", "exec.random_calls", EXEC)
-    clocks = [n for n in shape.helpers if n in BY_NUMBER and "jiffies" in BY_NUMBER[n].name]
-    if others or clocks:
+    if others or _uses(shape, "jiffies64"):
         t.store("i64", time, "%x", "exec.time_ns", EXEC)
     if others or _uses(shape, "redirect", "redirect_map"):
         t.store("i16", "0", "%x", "exec.redirect", EXEC)
@@ -217,7 +225,7 @@ def pf_packets(shape: Shape) -> list[str]:
 
 
 #: Fields that the descriptor gives; all others stay as they are in x->packet.
-_MADE = ("data", "data_end", "data_meta", "wire_len")
+_MADE = ("data", "data_end", "data_meta", "wire_len", LENGTH)
 
 
 def _from_descriptor(t: Text, shape: Shape, data: str, end: str) -> dict[str, str]:
@@ -227,8 +235,9 @@ def _from_descriptor(t: Text, shape: Shape, data: str, end: str) -> dict[str, st
             made[name] = t.let(f"ptrtoint ptr {data} to i64")
         elif name == "data_end":
             made[name] = t.let(f"ptrtoint ptr {end} to i64")
-        elif name == "wire_len":
-            length = t.load("i32", "%desc", "desc.wire_len", FEED)
+        elif name in ("wire_len", LENGTH):
+            place = "desc.wire_len" if name == "wire_len" else "desc.caplen"
+            length = t.load("i32", "%desc", place, FEED)
             made[name] = t.let(f"zext i32 {length} to i64")
     return made
 

@@ -9,6 +9,10 @@ from typing import Any
 
 from ..errors import CompileError
 
+#: Branches in a unit's text up to which it gets all of LLVM's passes, or some.
+BRANCHES_ALL = 900
+BRANCHES_SOME = 2500
+
 
 def reason_against() -> str | None:
     """Why nothing can be compiled here; None: it can."""
@@ -58,8 +62,30 @@ def _optimized(text: str, level: int) -> tuple[Any, Any]:
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    _passes(builder, text).run(module, builder)
     return machine, module
+
+
+def _passes(builder: Any, text: str) -> Any:
+    """LLVM's own pipeline; for big programs one that takes no time out of proportion.
+
+    LLVM simplifies control flow step by step until nothing changes, and gives up (with the process,
+    where it was built with assertions) after a thousand steps; a chain of equal branches takes one
+    step for each. Combining instructions takes time by the square of a value's uses.
+    """
+    branches = text.count("\n  br ")
+    if branches <= BRANCHES_ALL:
+        return builder.getModulePassManager()
+    import llvmlite.binding as llvm
+
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    if branches <= BRANCHES_SOME:
+        passes.add_instruction_combine_pass()
+        passes.add_new_gvn_pass()
+    passes.add_dead_store_elimination_pass()
+    passes.add_aggressive_dce_pass()
+    return passes
 
 
 def compile_ir(text: str, *, level: int = 2) -> bytes:

@@ -8,9 +8,11 @@ from .._core.tables import HELPERS, MAP_TYPES
 from ..errors import CompileError
 from .emit import EXEC, Emitter
 from .flow import Function, step, target
+from .frame import UPWARD
 from .ops_alu import Handler
 from .unit import Insn, MapConstants
 
+LENGTH = "length"  # of the packet, where a lean program asks for it
 LOOP_MAX = 1 << 23  # csrc/helper/control.c: LOOP_MAX
 E2BIG, EINVAL = 7, 22
 BY_NUMBER = {helper.number: helper for helper in HELPERS}
@@ -20,6 +22,7 @@ _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
 _BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
+_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 
@@ -29,6 +32,19 @@ def arguments(insn: Insn) -> int:
         return 5
     helper = BY_NUMBER.get(insn.imm)
     return _EXTRA.get(insn.imm, len(helper.args) if helper else 5)
+
+
+def _reach(e: Emitter, kind: str, reg: int) -> int | None:
+    """Bytes from the address in an argument that the helper uses; None: it may go anywhere."""
+    if kind not in _BOUNDED:
+        return None
+    found = _map_of(e, 1)
+    if kind in _SIZES and found is not None:
+        return int(getattr(found[1], _SIZES[kind]))
+    size = e.state[reg + 1] if kind.startswith("MEM") else None
+    if size is not None and size[0] == "const":
+        return min(size[1] & 0xFFFFFFFF, UPWARD)
+    return UPWARD
 
 
 def _plain(e: Emitter, insn: Insn) -> str:
@@ -42,7 +58,7 @@ def _plain(e: Emitter, insn: Insn) -> str:
             passed.append("i64 undef")
             continue
         kind = helper.args[n] if n < len(helper.args) else "ANYTHING"
-        passed.append(f"i64 {e.get(n + 1, escapes=kind not in _BOUNDED)}")
+        passed.append(f"i64 {e.get(n + 1, reach=_reach(e, kind, n + 1))}")
     return e.let(f"call i64 {e.shape.helper(insn.imm)}(ptr %x, {', '.join(passed)})")
 
 
@@ -52,6 +68,10 @@ def _cpu(e: Emitter, _: Insn) -> str:
 
 def _clock(_e: Emitter, _: Insn) -> str:
     return "%time"
+
+
+def _length(e: Emitter, insn: Insn) -> str:
+    return f"%ctx.{LENGTH}" if e.shape.lean else _plain(e, insn)
 
 
 def _map_of(e: Emitter, reg: int) -> tuple[int, MapConstants] | None:
@@ -71,7 +91,7 @@ def _lookup(e: Emitter, insn: Insn) -> str:
     if family == "ARRAY":
         return _array_lookup(e, place, m)
     if family in ("HASH", "LPM") and m.type != "devmap_hash":
-        return _direct_lookup(e, place, m)
+        return _direct_lookup(e, place, m.key_size)
     return _plain(e, insn)
 
 
@@ -88,23 +108,19 @@ def _guarded(e: Emitter, condition: str, value: Callable[[], str]) -> str:
     return e.let(f"phi i64 [ {made}, %{there} ], [ 0, %{here} ]")
 
 
-def _own_cpu(e: Emitter, m: MapConstants) -> str | None:
-    """A map made for fewer CPUs than the worker's id has no value for it (helper/maps.c)."""
-    return e.let(f"icmp ult i32 %cpu, {m.cpus}") if m.percpu else None
-
-
 def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
     index = e.load(2, 0, 4)
     condition = e.let(f"icmp ult i32 {index}, {m.max_entries}")
-    own = _own_cpu(e, m)
-    if own is not None:
+    if m.percpu:
+        # A map made for fewer CPUs than the worker's id has no value for it (map.h, pf_map_has_cpu).
+        own = e.let(f"icmp ult i32 %cpu, {m.cpus}")
         condition = e.let(f"and i1 {condition}, {own}")
 
     def value() -> str:
         # Index and CPU are in range, so the sums stay inside the arena: they cannot wrap.
         wide = e.let(f"zext i32 {index} to i64")
         offset = e.let(f"mul nuw i64 {wide}, {m.stride}")
-        if own is not None:
+        if m.percpu:
             cpu = e.let("zext i32 %cpu to i64")
             offset = e.let(f"add nuw i64 {offset}, {e.let(f'mul nuw i64 {cpu}, {m.cpu_step}')}")
         base = f"ptrtoint (ptr {e.shape.map_values(place)} to i64)"
@@ -113,18 +129,11 @@ def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
     return _guarded(e, condition, value)
 
 
-def _direct_lookup(e: Emitter, place: int, m: MapConstants) -> str:
-    def value() -> str:
-        key = e.let(f"inttoptr i64 {e.get(2, escapes=False)} to ptr")
-        function = e.shape.map_lookup(place)
-        found = e.let(f"call ptr {function}(ptr {e.shape.map(place)}, ptr {key}, i32 %cpu)")
-        return e.let(f"ptrtoint ptr {found} to i64")
-
-    own = _own_cpu(e, m)
-    if own is None:
-        return value()
-    e.get(2, escapes=False)
-    return _guarded(e, own, value)
+def _direct_lookup(e: Emitter, place: int, size: int) -> str:
+    key = e.let(f"inttoptr i64 {e.get(2, reach=size)} to ptr")
+    passed = f"ptr {e.shape.map(place)}, ptr {key}, i32 %cpu"
+    found = e.let(f"call ptr {e.shape.map_lookup(place)}({passed})")
+    return e.let(f"ptrtoint ptr {found} to i64")
 
 
 def _loop(e: Emitter, insn: Insn) -> str:
@@ -180,6 +189,7 @@ def _tail_call(e: Emitter, _: Insn) -> str:
 _INLINE: dict[int, Callable[[Emitter, Insn], str]] = {
     **{NUMBER[name]: _clock for name in _CLOCKS},
     NUMBER["get_smp_processor_id"]: _cpu,
+    NUMBER["xdp_get_buff_len"]: _length,
     NUMBER["map_lookup_elem"]: _lookup,
     NUMBER["loop"]: _loop,
     NUMBER["tail_call"]: _tail_call,

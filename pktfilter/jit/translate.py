@@ -16,7 +16,7 @@ from . import ops_alu, ops_calls, ops_memory
 from .emit import EXEC, Emitter
 from .entry import pf_call, pf_packets, pf_run
 from .flow import Function, target
-from .ops_calls import BY_NUMBER
+from .ops_calls import BY_NUMBER, LENGTH, NUMBER
 from .unit import Insn, Unit, decode
 
 HANDLERS: dict[str, ops_alu.Handler] = {
@@ -40,7 +40,6 @@ declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
 declare i32 @llvm.umin.i32(i32, i32)
-declare i64 @llvm.umax.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 attributes #0 = { nounwind }
 attributes #1 = { nounwind noinline }
@@ -69,7 +68,9 @@ class Shape:
         self.helpers: set[int] = set()
         self.fields: dict[str, CtxField] = {}
         self._discover(insns)
-        looks = any("CTX" in BY_NUMBER[n].args for n in self.helpers if n in BY_NUMBER)
+        self.measures = NUMBER["xdp_get_buff_len"] in self.helpers
+        others = self.helpers - {NUMBER["xdp_get_buff_len"]}
+        looks = any("CTX" in BY_NUMBER[n].args for n in others if n in BY_NUMBER)
         self.lean = unit.type != "memory" and not looks and not self.callbacks
         self.parameters = ", ".join(
             ["ptr %x", "i32 %cpu", "i64 %time"]
@@ -104,8 +105,9 @@ class Shape:
         self.callbacks = set() if resolved else taken
 
     def lean_fields(self) -> tuple[str, ...]:
-        """Fields of ctx that functions take as values."""
-        return tuple(self.fields) if self.lean else ()
+        """Fields of ctx that functions take as values, and the length that a helper gives."""
+        length = (LENGTH,) if self.measures else ()
+        return (*self.fields, *length) if self.lean else ()
 
     def big(self) -> bool:
         """Whether one body is shared by all entries."""
