@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import random
 import struct
 import threading
@@ -19,6 +21,9 @@ from hypothesis import strategies as st
 import pktfilter as pf
 from pktfilter.assembler import assemble
 from pktfilter.handles.cpus import default_cpus, leased
+from pktfilter.session import Replay
+from pktfilter.sources import Source
+from pktfilter.sources.ahead import Ahead
 
 WORKERS = (1, 2, 4)
 ACTIONS = tuple(pf.XDP)
@@ -240,7 +245,7 @@ def test_damage_and_several_inputs(tmp_path: Path) -> None:
     reports = []
     for workers in WORKERS:
         hook, _ = hook_of(RANDOM)
-        run_ = pf.session.Replay(
+        run_ = Replay(
             [whole, cut, whole],
             hook,
             write=tmp_path / "o.pcapng",
@@ -312,3 +317,42 @@ def test_updates_beside_a_replay_cover_every_packet(tmp_path: Path) -> None:
     assert result.actions["drop"] and result.actions["tx"]
     records = readers.walk(tmp_path / "o.pcapng").records
     assert len(records) == 160_000
+
+
+@pytest.mark.parametrize("compress", [None, "gz"])
+def test_inputs_opened_early_are_run_in_order(tmp_path: Path, compress: str | None) -> None:
+    names = []
+    for n in range(7):
+        names.append(capture(tmp_path / f"{n}.pcap", n, 300 + n, 20))
+        if compress:
+            names[-1] = tmp_path / f"{n}.pcap.gz"
+            names[-1].write_bytes(gzip.compress((tmp_path / f"{n}.pcap").read_bytes()))
+    hook, _ = hook_of(RANDOM)
+    missing = tmp_path / "missing.pcap"
+    run_ = Replay([*names[:3], missing, *names[3:]], hook, write=tmp_path / "o.pcapng")
+    result = run_.run()
+    assert [i.packets for i in result.inputs] == [300, 301, 302, 0, 303, 304, 305, 306]
+    assert [str(e) for e in result.errors] == [
+        f"{missing}: cannot be opened: No such file or directory"
+    ]
+
+
+def test_inputs_are_opened_two_ahead_at_most(tmp_path: Path) -> None:
+    names = [str(capture(tmp_path / f"{n}.pcap", n, 10, 2)) for n in range(6)]
+    made: list[Source] = []
+
+    def opener(name: str) -> Source:
+        made.append(Source(name))
+        return made[-1]
+
+    ahead = Ahead(names, opener)
+    many = len(os.sched_getaffinity(0)) > 1
+    with ahead.take(names[0]):
+        assert len(made) == (3 if many else 1)
+    with ahead.take(names[1]):
+        assert len(made) == (4 if many else 2)
+    ahead.close()
+    assert [source.path for source in made] == names[: len(made)]
+    assert all(source._file.closed for source in made)
+    with ahead.take(names[0]) as again:  # another pass: nothing is left to prepare
+        assert again.path == names[0]
