@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ import pktfilter as pf
 from pktfilter.assembler import assemble
 from pktfilter.handles.cpus import default_cpus, leased
 from pktfilter.session import Replay
+from pktfilter.session.runner import worth_overlapping
 from pktfilter.sources import Source
 from pktfilter.sources.ahead import Ahead
 
@@ -356,3 +358,63 @@ def test_inputs_are_opened_two_ahead_at_most(tmp_path: Path) -> None:
     assert all(source._file.closed for source in made)
     with ahead.take(names[0]) as again:  # another pass: nothing is left to prepare
         assert again.path == names[0]
+
+
+@pytest.mark.parametrize("kind", ["shadow", "canary"])
+def test_trials_count_the_same(tmp_path: Path, kind: str) -> None:
+    """A flow's arm is its own, whoever runs it; rows of several workers are added up."""
+    path = capture(tmp_path / "in.pcap", 11, 5000, 300)
+    found = []
+    for workers in WORKERS:
+        hook, link = hook_of(FIRST_BYTE)
+        new = program(assembly("new", "r0 = 1\nexit\n"))
+        trial = link.shadow(new) if kind == "shadow" else link.canary(new, fraction=0.4)
+        out = seen(path, hook, tmp_path / "o.pcapng", workers=workers, batch=50)
+        report = trial.report
+        found.append(
+            (out, report.compared, report.differing, report.action_differs, report.pairs,
+             *((arm.packets, arm.actions) for arm in (report.current, report.candidate)))
+        )  # fmt: skip
+        trial.abandon()
+    assert found[0][5][0] > 500
+    assert found[0][6][0] > 500
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+
+
+def test_worth_overlapping() -> None:
+    """Neither reading nor running may be small, nor may there be one CPU only."""
+    many = len(os.sched_getaffinity(0)) > 1
+    assert worth_overlapping(50, 100) is many
+    assert not worth_overlapping(10, 100)
+    assert not worth_overlapping(90, 100)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert not worth_overlapping(50, 100)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_pipe_that_pauses_is_run_as_it_comes(tmp_path: Path) -> None:
+    """The driver waits in a read; what came before it is run meanwhile, and nothing is lost."""
+    data = capture(tmp_path / "in.pcap", 2, 3000, 30).read_bytes()
+    read_fd, write_fd = os.pipe()
+    hook, _ = hook_of(FIRST_BYTE)
+    results: list[pf.ReplayResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(pf.replay(f"/dev/fd/{read_fd}", hook, workers=3))
+    )
+    thread.start()
+    half = len(data) // 2
+    os.write(write_fd, data[:30_000])
+    deadline = time.monotonic() + 20
+    while hook.stats.packets == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert 0 < hook.stats.packets < 3000
+    with open(write_fd, "wb") as pipe:
+        pipe.write(data[30_000:half])
+        pipe.write(data[half:])
+    thread.join(30)
+    assert results[0].packets == 3000
+    os.close(read_fd)
