@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import signal
 import struct
 import threading
 import time
@@ -15,7 +16,18 @@ from typing import Any
 
 import pytest
 import readers
-from commandline import CLOCK, DEMO, EXAMPLES, FIRST_BYTE, RANDOM, assembly, pcap, run
+from commandline import (
+    CLOCK,
+    DEMO,
+    EXAMPLES,
+    FIRST_BYTE,
+    RANDOM,
+    assembly,
+    finish,
+    pcap,
+    run,
+    start,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -418,3 +430,31 @@ def test_a_pipe_that_pauses_is_run_as_it_comes(tmp_path: Path) -> None:
     thread.join(30)
     assert results[0].packets == 3000
     os.close(read_fd)
+
+
+def test_interrupted_runs_leave_the_front_of_the_output(tmp_path: Path) -> None:
+    """What was read is run and written: the file is what a whole run would have begun with."""
+    records = capture(tmp_path / "some.pcap", 9, 4000, 100).read_bytes()
+    path = tmp_path / "in.pcap"
+    path.write_bytes(records[:24] + records[24:] * 30)
+    source = tmp_path / "p.s"
+    source.write_text(GROW)
+    out, whole = tmp_path / "out.pcapng", tmp_path / "whole.pcapng"
+    options = ("--write", "all", "--json", "--batch", 64, "--engine", "checked")
+    process = start("replay", source, path, "-w", out, *options, "--workers", 4)
+    while not out.exists() or out.stat().st_size < 1 << 20:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 130
+    result = done.json
+    assert result["interrupted"] and not result["errors"]
+    assert result["written"] == {str(out): result["packets"]}
+    assert sum(entry["packets"] for entry in result["inputs"]) == result["packets"]
+    run("replay", source, path, "-w", whole, *options)
+    size = out.stat().st_size
+    assert 1 << 20 <= size < whole.stat().st_size
+    with open(out, "rb") as some, open(whole, "rb") as all_:
+        while piece := some.read(1 << 20):
+            assert piece == all_.read(len(piece))
