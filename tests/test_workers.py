@@ -458,3 +458,20 @@ def test_interrupted_runs_leave_the_front_of_the_output(tmp_path: Path) -> None:
     with open(out, "rb") as some, open(whole, "rb") as all_:
         while piece := some.read(1 << 20):
             assert piece == all_.read(len(piece))
+
+
+def test_traces_of_all_workers_are_told() -> None:
+    text = assembly(
+        "says",
+        "r1 = 6910328\n*(u32 *)(r10 - 4) = r1\nr1 = r10\nr1 += -4\nr2 = 4\n"  # "xqi"
+        "call bpf_trace_printk#6\nr0 = 2\nexit\n",
+    )
+    for workers in WORKERS:
+        hook, _ = hook_of(text)
+        told: list[tuple[list[str], int]] = []
+        replay = Replay(DEMO, hook, workers=workers, on_trace=lambda *some, t=told: t.append(some))
+        result = replay.run()
+        lines = [line for some, _ in told for line in some]
+        assert result.packets == 2000 == len(lines) + sum(lost for _, lost in told)
+        assert set(lines) == {"xqi"}
+        assert len(lines) > 500
