@@ -362,4 +362,4 @@ def test_api_errors(tmp_path: Path) -> None:
         pf.replay([], hook)
     with pytest.raises(pf.OutputError) as caught:
         pf.replay(DEMO, hook, write="/dev/full")
-    assert caught.value.result.packets == 2000  # type: ignore[attr-defined]
+    assert caught.value.result.packets == 256  # type: ignore[attr-defined]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import random
+import signal
 import struct
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +16,28 @@ from typing import Any
 
 import pytest
 import readers
-from commandline import CLOCK, DEMO, EXAMPLES, FIRST_BYTE, RANDOM, assembly, pcap, run
+from commandline import (
+    CLOCK,
+    DEMO,
+    EXAMPLES,
+    FIRST_BYTE,
+    RANDOM,
+    assembly,
+    finish,
+    pcap,
+    run,
+    start,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pktfilter as pf
 from pktfilter.assembler import assemble
 from pktfilter.handles.cpus import default_cpus, leased
+from pktfilter.session import Replay
+from pktfilter.session.runner import worth_overlapping
+from pktfilter.sources import Source
+from pktfilter.sources.ahead import Ahead
 
 WORKERS = (1, 2, 4)
 ACTIONS = tuple(pf.XDP)
@@ -240,7 +259,7 @@ def test_damage_and_several_inputs(tmp_path: Path) -> None:
     reports = []
     for workers in WORKERS:
         hook, _ = hook_of(RANDOM)
-        run_ = pf.session.Replay(
+        run_ = Replay(
             [whole, cut, whole],
             hook,
             write=tmp_path / "o.pcapng",
@@ -312,3 +331,147 @@ def test_updates_beside_a_replay_cover_every_packet(tmp_path: Path) -> None:
     assert result.actions["drop"] and result.actions["tx"]
     records = readers.walk(tmp_path / "o.pcapng").records
     assert len(records) == 160_000
+
+
+@pytest.mark.parametrize("compress", [None, "gz"])
+def test_inputs_opened_early_are_run_in_order(tmp_path: Path, compress: str | None) -> None:
+    names = []
+    for n in range(7):
+        names.append(capture(tmp_path / f"{n}.pcap", n, 300 + n, 20))
+        if compress:
+            names[-1] = tmp_path / f"{n}.pcap.gz"
+            names[-1].write_bytes(gzip.compress((tmp_path / f"{n}.pcap").read_bytes()))
+    hook, _ = hook_of(RANDOM)
+    missing = tmp_path / "missing.pcap"
+    run_ = Replay([*names[:3], missing, *names[3:]], hook, write=tmp_path / "o.pcapng")
+    result = run_.run()
+    assert [i.packets for i in result.inputs] == [300, 301, 302, 0, 303, 304, 305, 306]
+    assert [str(e) for e in result.errors] == [
+        f"{missing}: cannot be opened: No such file or directory"
+    ]
+
+
+def test_inputs_are_opened_two_ahead_at_most(tmp_path: Path) -> None:
+    names = [str(capture(tmp_path / f"{n}.pcap", n, 10, 2)) for n in range(6)]
+    made: list[Source] = []
+
+    def opener(name: str) -> Source:
+        made.append(Source(name))
+        return made[-1]
+
+    ahead = Ahead(names, opener)
+    many = len(os.sched_getaffinity(0)) > 1
+    with ahead.take(names[0]):
+        assert len(made) == (3 if many else 1)
+    with ahead.take(names[1]):
+        assert len(made) == (4 if many else 2)
+    ahead.close()
+    assert [source.path for source in made] == names[: len(made)]
+    assert all(source._file.closed for source in made)
+    with ahead.take(names[0]) as again:  # another pass: nothing is left to prepare
+        assert again.path == names[0]
+
+
+@pytest.mark.parametrize("kind", ["shadow", "canary"])
+def test_trials_count_the_same(tmp_path: Path, kind: str) -> None:
+    """A flow's arm is its own, whoever runs it; rows of several workers are added up."""
+    path = capture(tmp_path / "in.pcap", 11, 5000, 300)
+    found = []
+    for workers in WORKERS:
+        hook, link = hook_of(FIRST_BYTE)
+        new = program(assembly("new", "r0 = 1\nexit\n"))
+        trial = link.shadow(new) if kind == "shadow" else link.canary(new, fraction=0.4)
+        out = seen(path, hook, tmp_path / "o.pcapng", workers=workers, batch=50)
+        report = trial.report
+        found.append(
+            (out, report.compared, report.differing, report.action_differs, report.pairs,
+             *((arm.packets, arm.actions) for arm in (report.current, report.candidate)))
+        )  # fmt: skip
+        trial.abandon()
+    assert found[0][5][0] > 500
+    assert found[0][6][0] > 500
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+
+
+def test_worth_overlapping() -> None:
+    """Neither reading nor running may be small, nor may there be one CPU only."""
+    many = len(os.sched_getaffinity(0)) > 1
+    assert worth_overlapping(50, 100) is many
+    assert not worth_overlapping(10, 100)
+    assert not worth_overlapping(90, 100)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert not worth_overlapping(50, 100)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_pipe_that_pauses_is_run_as_it_comes(tmp_path: Path) -> None:
+    """The driver waits in a read; what came before it is run meanwhile, and nothing is lost."""
+    data = capture(tmp_path / "in.pcap", 2, 3000, 30).read_bytes()
+    read_fd, write_fd = os.pipe()
+    hook, _ = hook_of(FIRST_BYTE)
+    results: list[pf.ReplayResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(pf.replay(f"/dev/fd/{read_fd}", hook, workers=3))
+    )
+    thread.start()
+    half = len(data) // 2
+    os.write(write_fd, data[:30_000])
+    deadline = time.monotonic() + 20
+    while hook.stats.packets == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert 0 < hook.stats.packets < 3000
+    with open(write_fd, "wb") as pipe:
+        pipe.write(data[30_000:half])
+        pipe.write(data[half:])
+    thread.join(30)
+    assert results[0].packets == 3000
+    os.close(read_fd)
+
+
+def test_interrupted_runs_leave_the_front_of_the_output(tmp_path: Path) -> None:
+    """What was read is run and written: the file is what a whole run would have begun with."""
+    records = capture(tmp_path / "some.pcap", 9, 4000, 100).read_bytes()
+    path = tmp_path / "in.pcap"
+    path.write_bytes(records[:24] + records[24:] * 30)
+    source = tmp_path / "p.s"
+    source.write_text(GROW)
+    out, whole = tmp_path / "out.pcapng", tmp_path / "whole.pcapng"
+    options = ("--write", "all", "--json", "--batch", 64, "--engine", "checked")
+    process = start("replay", source, path, "-w", out, *options, "--workers", 4)
+    while not out.exists() or out.stat().st_size < 1 << 20:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 130
+    result = done.json
+    assert result["interrupted"] and not result["errors"]
+    assert result["written"] == {str(out): result["packets"]}
+    assert sum(entry["packets"] for entry in result["inputs"]) == result["packets"]
+    run("replay", source, path, "-w", whole, *options)
+    size = out.stat().st_size
+    assert 1 << 20 <= size < whole.stat().st_size
+    with open(out, "rb") as some, open(whole, "rb") as all_:
+        while piece := some.read(1 << 20):
+            assert piece == all_.read(len(piece))
+
+
+def test_traces_of_all_workers_are_told() -> None:
+    text = assembly(
+        "says",
+        "r1 = 6910328\n*(u32 *)(r10 - 4) = r1\nr1 = r10\nr1 += -4\nr2 = 4\n"  # "xqi"
+        "call bpf_trace_printk#6\nr0 = 2\nexit\n",
+    )
+    for workers in WORKERS:
+        hook, _ = hook_of(text)
+        told: list[tuple[list[str], int]] = []
+        replay = Replay(DEMO, hook, workers=workers, on_trace=lambda *some, t=told: t.append(some))
+        result = replay.run()
+        lines = [line for some, _ in told for line in some]
+        assert result.packets == 2000 == len(lines) + sum(lost for _, lost in told)
+        assert set(lines) == {"xqi"}
+        assert len(lines) > 500

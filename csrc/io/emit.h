@@ -1,7 +1,9 @@
 /* emit.h - inside of the capture writer: its state and how the two formats append to the buffer.
  *
  * Invariants
- *   W1 The buffer starts at a record boundary of the file and holds whole records.
+ *   W1 The buffer starts at a record boundary of the file and holds whole records. So do spans, which are records that
+ *      lie in the source's memory as they are to be written: they go between the buffer's bytes before and after `at`.
+ *   W4 Spans and the run, the last one as long as it may still grow, live from emit to the next flush.
  *   W2 Once `failed` is set nothing is appended. What was appended before is still written, unless a write failed
  *      (`broken`).
  *   W3 Everything is written in the byte order of this machine, which both formats allow and state.
@@ -26,6 +28,13 @@ struct pf_written_iface {
 	uint32_t index;
 };
 
+struct pf_span {
+	size_t at; /* in the buffer */
+	const uint8_t *bytes;
+	size_t len;
+};
+#define PF_SPANS 64u
+
 struct pf_writer {
 	struct pf_sink sink;
 	struct pf_writer_options options;
@@ -37,7 +46,12 @@ struct pf_writer {
 	struct pf_diag failed;
 	uint8_t *buffer;
 	size_t len, capacity;
-	uint64_t buffered; /* packets in the buffer */
+	uint64_t buffered; /* packets in the buffer, the spans and the run */
+	struct pf_span spans[PF_SPANS];
+	uint32_t n_spans;
+	size_t span_bytes;
+	struct pf_span run; /* len 0: none */
+	uint64_t run_packets;
 	uint64_t packets, written; /* packets and bytes that reached the descriptor, in whole records */
 	/* pcap */
 	bool nano;
@@ -58,6 +72,9 @@ struct pf_record {
 
 /* Room for size bytes at the end of the buffer, or NULL with `failed` set. The caller adds to len. */
 uint8_t *pf_writer_reserve(struct pf_writer *w, size_t size);
+
+/* A whole record that lies in the source's memory is to be written. */
+void pf_writer_refer(struct pf_writer *w, const uint8_t *record, size_t size);
 
 void pf_pcap_header(struct pf_writer *w, const struct pf_iface *iface, uint32_t snaplen, bool nano);
 void pf_pcap_emit(struct pf_writer *w, const struct pf_source *source, const struct pf_iface *iface,

@@ -5,6 +5,8 @@
 #define MAGIC_NANO 0xa1b23c4du
 #define RECORD_LEN 16u
 
+_Static_assert(RECORD_LEN <= PF_SOURCE_HEAD, "a record header may lie before a packet");
+
 bool pf_needs_nano(const struct pf_iface *iface)
 {
 	/* 2^-6 is the last binary fraction of a second with six decimals. */
@@ -47,12 +49,19 @@ static void header_for(struct pf_writer *w, const struct pf_source *source, cons
 	pf_pcap_header(w, first, snaplen, nano);
 }
 
+/* In the source's memory, in one piece, with neither edge moved; the bytes may have changed. */
+static bool lies_as_it_came(const struct pf_record *r)
+{
+	return r->packet->data == r->desc->data && r->caplen == r->desc->caplen &&
+	       (!r->packet->extra_len || r->packet->extra == r->packet->data + r->linear);
+}
+
 void pf_pcap_emit(struct pf_writer *w, const struct pf_source *source, const struct pf_iface *iface,
 		  const struct pf_record *record)
 {
 	int64_t ns = record->desc->ts_ns, seconds, rest;
 	size_t size = RECORD_LEN + (size_t)record->caplen;
-	uint8_t *p;
+	uint8_t head[RECORD_LEN], *p;
 
 	if (!w->header)
 		header_for(w, source, iface);
@@ -63,20 +72,25 @@ void pf_pcap_emit(struct pf_writer *w, const struct pf_source *source, const str
 			    w->linktype, pf_linktype_name(iface->linktype));
 		return;
 	}
-	p = pf_writer_reserve(w, size);
-	if (!p)
-		return;
 	seconds = ns / 1000000000;
 	rest = ns % 1000000000;
 	if (rest < 0) {
 		rest += 1000000000;
 		seconds--;
 	}
-	p = pf_put32(p, (uint32_t)seconds);
+	p = pf_put32(head, (uint32_t)seconds);
 	p = pf_put32(p, (uint32_t)(w->nano ? rest : rest / 1000));
 	p = pf_put32(p, record->caplen);
-	p = pf_put32(p, record->wire_len);
-	pf_put_packet(p, record);
+	pf_put32(p, record->wire_len);
+	if (source->heads && lies_as_it_came(record) && !memcmp(record->packet->data - RECORD_LEN, head, RECORD_LEN)) {
+		pf_writer_refer(w, record->packet->data - RECORD_LEN, size);
+		return;
+	}
+	p = pf_writer_reserve(w, size);
+	if (!p)
+		return;
+	memcpy(p, head, RECORD_LEN);
+	pf_put_packet(p + RECORD_LEN, record);
 	w->len += size;
 	w->buffered++;
 }

@@ -191,6 +191,7 @@ enum pf_err pf_reader_open(int fd, const struct pf_reader_options *options, stru
 	r->source.iface = reader_iface;
 	r->source.fill = reader_fill;
 	r->source.renew = reader_renew;
+	r->source.heads = PF_INPUT_SLACK >= PF_SOURCE_HEAD; /* B1 */
 	r->source.prompt = !fstat(fd, &stat) && S_ISREG(stat.st_mode);
 	r->as_ethernet = options->as_ethernet;
 	r->any_linktype = options->any_linktype;

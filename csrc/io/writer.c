@@ -6,13 +6,15 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "system.h"
 
-#define FLUSH_DEFAULT (1u << 20)
+#define FLUSH_DEFAULT (128u << 10) /* more would push the packets at hand out of the cache */
+#define RUN_MIN (8u << 10)         /* bytes; shorter runs are copied, which is cheaper than a part of a writev(2) */
 
-uint8_t *pf_writer_reserve(struct pf_writer *w, size_t size)
+static uint8_t *reserve(struct pf_writer *w, size_t size)
 {
 	size_t capacity = w->capacity ? w->capacity : 64u << 10;
 	uint8_t *buffer;
@@ -29,6 +31,53 @@ uint8_t *pf_writer_reserve(struct pf_writer *w, size_t size)
 	w->buffer = buffer;
 	w->capacity = capacity;
 	return buffer + w->len;
+}
+
+/* The run becomes a span, or is copied. */
+static void end_run(struct pf_writer *w)
+{
+	struct pf_span run = w->run;
+	uint8_t *to;
+
+	w->run.len = 0;
+	if (run.len >= RUN_MIN && w->n_spans < PF_SPANS) {
+		w->spans[w->n_spans++] = run;
+		w->span_bytes += run.len;
+		return;
+	}
+	to = reserve(w, run.len);
+	if (!to) {
+		w->buffered -= w->run_packets;
+		return;
+	}
+	memcpy(to, run.bytes, run.len);
+	w->len += run.len;
+}
+
+uint8_t *pf_writer_reserve(struct pf_writer *w, size_t size)
+{
+	if (w->run.len) {
+		end_run(w);
+		if (w->failed.err)
+			return NULL;
+	}
+	return reserve(w, size);
+}
+
+void pf_writer_refer(struct pf_writer *w, const uint8_t *record, size_t size)
+{
+	if (w->run.len && w->run.bytes + w->run.len != record) {
+		end_run(w);
+		if (w->failed.err)
+			return;
+	}
+	if (!w->run.len) {
+		w->run = (struct pf_span){.at = w->len, .bytes = record};
+		w->run_packets = 0;
+	}
+	w->run.len += size;
+	w->run_packets++;
+	w->buffered++;
 }
 
 static void writer_emit(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
@@ -61,32 +110,38 @@ static void writer_emit(struct pf_sink *sink, const struct pf_source *source, co
 		pf_pcapng_emit(w, iface, &record);
 }
 
-/* Whole records in the first `size` bytes of the buffer, which starts at a record (or the file header). */
-static size_t whole_records(const struct pf_writer *w, size_t size, uint64_t *packets)
+/* Whole records in the first `size` bytes at p, of which the first is a file header when head is set. */
+static size_t whole_records(const struct pf_writer *w, const uint8_t *p, size_t size, bool head, uint64_t *packets)
 {
 	size_t at = 0;
 
-	*packets = 0;
-	if (w->options.format == PF_FORMAT_PCAP && !w->written)
+	if (head && w->options.format == PF_FORMAT_PCAP)
 		at = size < PF_PCAP_HEADER ? size + 1 : PF_PCAP_HEADER;
 	if (at > size)
 		return 0;
 	for (;;) {
-		size_t length = w->options.format == PF_FORMAT_PCAP ? pf_pcap_record(w->buffer + at, size - at)
-								     : pf_pcapng_record(w->buffer + at, size - at);
+		size_t length = w->options.format == PF_FORMAT_PCAP ? pf_pcap_record(p + at, size - at)
+								     : pf_pcapng_record(p + at, size - at);
 
 		if (!length || length > size - at)
 			return at;
-		*packets += pf_writer_is_packet(w, w->buffer + at);
+		*packets += pf_writer_is_packet(w, p + at);
 		at += length;
 	}
 }
 
 /* Cuts a regular file back to its last whole record. Nothing can be undone in a pipe. */
-static void keep_whole(struct pf_writer *w, size_t reached)
+static void keep_whole(struct pf_writer *w, const struct iovec *parts, int count, size_t reached)
 {
-	uint64_t packets, whole = whole_records(w, reached, &packets);
+	uint64_t packets = 0;
+	size_t whole = 0;
 
+	for (int i = 0; i < count && reached; i++) {
+		const size_t there = reached < parts[i].iov_len ? reached : parts[i].iov_len;
+
+		whole += whole_records(w, parts[i].iov_base, there, !w->written && !whole, &packets);
+		reached -= there;
+	}
 	if (w->regular) {
 		off_t end = w->start + (off_t)(w->written + whole);
 
@@ -96,7 +151,6 @@ static void keep_whole(struct pf_writer *w, size_t reached)
 	}
 	w->written += whole;
 	w->packets += packets;
-	w->len = 0;
 	w->broken = true;
 }
 
@@ -108,17 +162,59 @@ static bool writable(int fd)
 	return poll(&poll_fd, 1, -1) >= 0 || errno == EINTR;
 }
 
-static void write_out(struct pf_writer *w)
+#define PARTS (2 * PF_SPANS + 1)
+
+static void add_part(struct iovec *parts, int *count, const uint8_t *base, size_t at, size_t len)
 {
+	if (len)
+		parts[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)(base + at), .iov_len = len};
+}
+
+/* The buffer with the spans where they belong. */
+static int parts_of(const struct pf_writer *w, struct iovec *parts)
+{
+	size_t at = 0;
+	int count = 0;
+
+	for (uint32_t i = 0; i < w->n_spans; i++) {
+		add_part(parts, &count, w->buffer, at, w->spans[i].at - at);
+		add_part(parts, &count, w->spans[i].bytes, 0, w->spans[i].len);
+		at = w->spans[i].at;
+	}
+	add_part(parts, &count, w->buffer, at, w->len - at);
+	return count;
+}
+
+/* What is left of them after n bytes. */
+static void advance(struct iovec **left, int *count, size_t n)
+{
+	while (*count && n >= (*left)->iov_len) {
+		n -= (*left)->iov_len;
+		(*left)++;
+		(*count)--;
+	}
+	if (n) {
+		(*left)->iov_base = (uint8_t *)(*left)->iov_base + n;
+		(*left)->iov_len -= n;
+	}
+}
+
+/* Everything that was emitted. false: `failed` says why. */
+static bool write_parts(struct pf_writer *w)
+{
+	struct iovec parts[PARTS], rest[PARTS], *left = rest;
 	struct pf_diag write_failed;
 	char text[PF_NAME_MAX];
 	size_t at = 0;
+	int count = parts_of(w, parts), all = count;
 
-	while (at < w->len) {
-		ssize_t n = write(w->fd, w->buffer + at, w->len - at);
+	memcpy(rest, parts, sizeof *parts * (size_t)count);
+	while (count) {
+		ssize_t n = writev(w->fd, left, count);
 
 		if (n > 0) {
 			at += (size_t)n;
+			advance(&left, &count, (size_t)n);
 			continue;
 		}
 		if (!n)
@@ -127,15 +223,23 @@ static void write_out(struct pf_writer *w)
 			continue;
 		pf_system_text(errno, text);
 		pf_diag_set(&write_failed, pf_system_err(errno), PF_DIAG_IO_WRITE, 0, w->written + at, 0, 0, text);
-		keep_whole(w, at);
+		keep_whole(w, parts, all, at);
 		/* A refusal found while emitting came later in the data: the failed write is what ends the file. */
 		w->failed = write_failed;
-		return;
+		return false;
 	}
-	w->written += w->len;
+	w->written += at;
 	w->packets += w->buffered;
+	return true;
+}
+
+static void write_out(struct pf_writer *w)
+{
+	(void)write_parts(w);
 	w->buffered = 0;
 	w->len = 0;
+	w->n_spans = 0;
+	w->span_bytes = 0;
 }
 
 static enum pf_err report(const struct pf_writer *w, struct pf_diag *diag)
@@ -149,7 +253,9 @@ static enum pf_err writer_flush(struct pf_sink *sink, struct pf_diag *diag)
 {
 	struct pf_writer *w = (struct pf_writer *)sink;
 
-	if (!w->broken && (w->len >= w->options.buffer_flush || w->failed.err))
+	if (w->run.len)
+		end_run(w);
+	if (!w->broken && (w->n_spans || w->len >= w->options.buffer_flush || w->failed.err))
 		write_out(w);
 	return report(w, diag);
 }
@@ -166,6 +272,8 @@ enum pf_err pf_writer_finish(struct pf_writer *writer, const struct pf_iface *if
 		else
 			pf_pcapng_header(writer, iface);
 	}
+	if (writer->run.len)
+		end_run(writer);
 	if (!writer->broken)
 		write_out(writer);
 	return report(writer, diag);
@@ -210,4 +318,4 @@ void pf_writer_close(struct pf_writer *writer)
 
 uint64_t pf_writer_packets(const struct pf_writer *writer) { return writer->packets; }
 
-uint64_t pf_writer_bytes(const struct pf_writer *writer) { return writer->written + writer->len; }
+uint64_t pf_writer_bytes(const struct pf_writer *writer) { return writer->written + writer->len + writer->span_bytes + writer->run.len; }

@@ -2,7 +2,8 @@
  *
  * Invariants
  *   O1 emit only appends to memory, whole records; flush writes. The buffer holds at most buffer_flush and what one
- *      batch emitted.
+ *      batch emitted. Long runs of pcap records that lie in the source's memory as they are to be written are written
+ *      from there: flush comes before that memory is used again, and leaves no pointer into it.
  *   O2 After a failed write to a regular file, the file is cut back to the last whole record; what was written stays
  *      valid. Later emits are discarded and flush repeats the error.
  *   O3 Order, captured bytes after the program, timestamps at full resolution of the source, original length (changed by
@@ -24,7 +25,7 @@ struct pf_writer_options {
 	enum pf_format format;
 	uint32_t actions;     /* bit per enum pf_action: which packets are written */
 	uint8_t comment;      /* pcapng: opt_comment with program and generation */
-	uint32_t buffer_flush; /* flush to the descriptor once this many bytes are buffered (0: 1 MiB) */
+	uint32_t buffer_flush; /* flush to the descriptor once this many bytes are buffered (0: 128 KiB) */
 };
 
 /* The descriptor stays the caller's, who has opened it for writing, at the position where the file begins. The header is

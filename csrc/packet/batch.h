@@ -11,10 +11,11 @@
  *   D1 Bytes data .. data + caplen belong to the batch: programs may write them.
  *   D2 A source that fails has first delivered every packet before the failure: the error comes alone (n == 0).
  *   D3 n == 0 with PF_OK is the end.
- *   D5 A source that can lend its memory says so by fill and renew: then batches stay valid from one renew to the next.
  *   D4 Programs see a packet's index in the whole input and the running maximum of capture time up to it (design
  *      section 7). A batch that is a run of the input has them by position; one that is a worker's share of several
  *      runs carries a stamp for each packet.
+ *   D5 A source that can lend its memory says so by fill and renew: then batches stay valid from one renew to the next.
+ *   D6 What emit was told of stays as it is until flush: a packet's bytes, unless it is framed, and those before it.
  */
 #ifndef PF_BATCH_H
 #define PF_BATCH_H
@@ -80,6 +81,8 @@ struct pf_verdict {
 	const char *program; /* its name, while the worker is online: in emit; NULL when uncovered */
 };
 
+#define PF_SOURCE_HEAD 16u
+
 /* Memory of malloc that changes hands; NULL and 0: none yet. */
 struct pf_chunk {
 	uint8_t *memory;
@@ -94,6 +97,7 @@ struct pf_source {
 	enum pf_err (*fill)(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag);
 	enum pf_err (*renew)(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag);
 	uint8_t prompt; /* next does not wait for somebody else: a file */
+	uint8_t heads;  /* PF_SOURCE_HEAD readable bytes lie before every packet: what they are, a sink may compare */
 };
 
 struct pf_sink {

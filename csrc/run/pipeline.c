@@ -220,8 +220,10 @@ static void emit_shares(struct pf_pipeline *p, struct pf_sink *sink)
 static void emit_ready(struct pf_pipeline *p, struct pf_sink *sink)
 {
 	const uint64_t done = pf_crew_done(p), before = emitted_of(p);
-	if (sink && p->unordered)
+	if (sink && p->unordered) {
 		emit_shares(p, sink);
+		flush(p, sink); /* a sink may hold on to packets' memory until then */
+	}
 	while (emitted_of(p) < done) {
 		if (sink && !p->unordered)
 			tell_block(p, &p->blocks[emitted_of(p) % p->block_count], sink);

@@ -1,5 +1,5 @@
 """A replay on several threads (csrc/run/pipeline.h)."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 

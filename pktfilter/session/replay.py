@@ -17,6 +17,7 @@ from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
 from ..sinks import LET_THROUGH, Sink
 from ..sources import PathLike, Source, expand
+from ..sources.ahead import Ahead
 from .options import DEFAULT_BATCH, blame, check_options
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions, check_cpus
@@ -150,6 +151,11 @@ class Replay:
             stack.callback(self.hook._leave, worker)
         stack.callback(self._collect)
         stack.callback(self._runner.close)
+        self._ahead = Ahead(self.names, self._open)
+        stack.callback(self._ahead.close)
+
+    def _open(self, name: str) -> Source:
+        return Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
 
     def _run_input(self, name: str, sink: Sink | None, start: float) -> Any:
         """Runs one input; its errors go into the result. Returns its first interface."""
@@ -158,7 +164,7 @@ class Replay:
         result.inputs.append(report)
         before = self._runner.next_packet
         try:
-            source = Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
+            source = self._ahead.take(name)
         except KeyboardInterrupt:
             self._stopped = True
             return None

@@ -7,6 +7,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from io import RawIOBase
 from types import TracebackType
 from typing import Protocol
@@ -155,6 +156,11 @@ class Source:
         if self.size is None:
             return None
         return self._file.tell() if self._feeder else int(self.reader.info()["bytes_read"])
+
+    def read_ahead(self, size: int) -> None:
+        """Asks the system to have the file's first bytes at hand; advice, which it may ignore."""
+        with suppress(OSError):
+            os.posix_fadvise(self._file.fileno(), 0, size, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Ends reading; an unfinished decompression is stopped."""

@@ -220,8 +220,40 @@ static void test_spread(void)
 		CHECK(shares[i] > 4096 - 310 && shares[i] < 4096 + 310);
 }
 
+/* S3: turned around, tagged, with options: one owner; and owners are spread. */
+static void test_owners(void)
+{
+	static const uint8_t protocols[] = { 6, 17, 132, 47 };
+	uint32_t owned[8] = { 0 };
+	for (uint32_t i = 0; i < 4000; i++) {
+		const uint8_t protocol = protocols[i % 4];
+		struct frame plain = ipv4(0, protocol, 0, 0), other = ipv4(i % 3, protocol, 0, i % 5);
+		ports(&plain, 1000 + i, 53);
+		ports(&other, 1000 + i, 53);
+		plain.bytes[plain.src + 3] = other.bytes[other.src + 3] = (uint8_t)(i * 7);
+		const uint8_t owner = pf_flow_owner(plain.bytes, plain.len, 8);
+		CHECK(owner < 8);
+		CHECK_EQ(pf_flow_owner(other.bytes, other.len, 8), owner);
+		const struct frame back = turned(&other);
+		CHECK_EQ(pf_flow_owner(back.bytes, back.len, 8), owner);
+		CHECK_EQ(pf_flow_owner(plain.bytes, plain.len, 1), 0);
+		owned[owner]++;
+	}
+	for (uint32_t k = 0; k < 8; k++)
+		CHECK(owned[k] > 250 && owned[k] < 1000);
+	for (uint32_t len = 0; len < 60; len++) { /* cut anywhere, in a block of that size */
+		struct frame f = ipv4(0, 6, 0, 5);
+		uint8_t *exact = malloc(len + 1);
+		ports(&f, 1, 2);
+		memcpy(exact + 1, f.bytes, len);
+		CHECK(pf_flow_owner(exact + 1, len, 255) < 255);
+		free(exact);
+	}
+}
+
 int main(void)
 {
+	test_owners();
 	test_both_directions_at_every_length();
 	test_what_counts();
 	test_fragments_go_by_addresses();

@@ -60,9 +60,11 @@ static enum pf_err copy(const struct file *f, struct pf_reader_options read_opti
 				packet.data_end += change;
 			}
 			sink->emit(sink, source, &desc[i], &packet, &v);
-			memset(desc[i].data, 0x99, desc[i].caplen); /* emit has copied */
+			memset(grown, 0x99, sizeof grown); /* emit has copied what is not where it came */
 		}
 		err = sink->flush(sink, diag);
+		for (uint32_t i = 0; i < batch.n; i++)
+			memset(desc[i].data, 0x99, desc[i].caplen); /* flush leaves no pointer into it (O1) */
 	}
 	pf_reader_close(r);
 	close(fd[0]);
@@ -437,6 +439,131 @@ static void test_full_file_system(void)
 		CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
+/* A capture of 2,000 packets of 100 bytes; longer than a struct file. */
+#define SPANNED 2000u
+#define SPANNED_LEN 100u
+#define SPANNED_SIZE (24 + SPANNED * (16 + SPANNED_LEN))
+
+static uint8_t *spanned(void)
+{
+	struct file f;
+	uint8_t *bytes = malloc(SPANNED_SIZE);
+
+	CHECK(bytes != NULL);
+	pcap_header(&f, false, 0xa1b2c3d4, 4, 65535, 1);
+	memcpy(bytes, f.bytes, f.len);
+	for (uint32_t i = 0; i < SPANNED; i++) {
+		f.len = 0;
+		pcap_record(&f, i, i % 7 ? i : 2000000, SPANNED_LEN, SPANNED_LEN + i % 3, (uint8_t)i);
+		memcpy(bytes + 24 + i * (16 + SPANNED_LEN), f.bytes, f.len);
+	}
+	return bytes;
+}
+
+/* Emits all packets in batches of 500 but every `skip`-th, and cuts every `cut`-th by 7 bytes; overwrites them once they were
+ * flushed. Returns the result of finishing; *packets: written. */
+static enum pf_err copy_spanned(int from, int to, uint32_t skip, uint32_t cut, uint64_t *packets)
+{
+	static struct pf_desc desc[500];
+	struct pf_batch batch = {.desc = desc, .capacity = 500};
+	const struct pf_writer_options options = {.format = PF_FORMAT_PCAP, .actions = ALL};
+	const struct pf_verdict verdict = {.action = 2, .retval = 2};
+	struct pf_writer *w;
+	struct pf_reader *r;
+	enum pf_err err = PF_OK;
+	uint32_t n = 0;
+
+	CHECK_EQ(pf_reader_open(from, NULL, &r, NULL), PF_OK);
+	CHECK_EQ(pf_writer_open(to, &options, &w, NULL), PF_OK);
+	struct pf_source *source = pf_reader_source(r);
+	while (!err && source->next(source, &batch, NULL) == PF_OK && batch.n) {
+		for (uint32_t i = 0; i < batch.n; i++, n++) {
+			struct pf_packet packet = {0};
+			pf_packet_init(&packet, desc[i].data, desc[i].caplen, i % 2 ? 60 : UINT32_MAX);
+			if (n % cut == 5)
+				packet.data_end = packet.extra - 7, packet.extra_len = 0;
+			if (n % skip)
+				pf_writer_sink(w)->emit(pf_writer_sink(w), source, &desc[i], &packet, &verdict);
+		}
+		err = pf_writer_sink(w)->flush(pf_writer_sink(w), NULL);
+		for (uint32_t i = 0; i < batch.n; i++)
+			memset(desc[i].data - 16, 0x99, 16 + desc[i].caplen);
+	}
+	err = pf_writer_finish(w, NULL, NULL);
+	*packets = pf_writer_packets(w);
+	if (!err)
+		CHECK_EQ(pf_writer_bytes(w), lseek(to, 0, SEEK_END));
+	pf_writer_close(w);
+	pf_reader_close(r);
+	return err;
+}
+
+/* Runs of records written from where they were read: what comes out is what went in, record by record. */
+static void test_spans(void)
+{
+	static const uint32_t skips[] = {UINT32_MAX, 2, 90, 400}, cuts[] = {UINT32_MAX, 130, 9};
+	uint8_t *bytes = spanned(), *out = malloc(SPANNED_SIZE);
+
+	for (uint32_t s = 0; s < 4; s++) {
+		for (uint32_t c = 0; c < 3; c++) {
+			int from = memory_file(bytes, SPANNED_SIZE), to = output();
+			uint64_t packets, n = 0;
+			size_t at = 24;
+			CHECK_EQ(copy_spanned(from, to, skips[s], cuts[c], &packets), PF_OK);
+			ssize_t size = pread(to, out, SPANNED_SIZE, 0);
+			CHECK_EQ(memcmp(out, bytes, 24), 0);
+			for (uint32_t i = 0; i < SPANNED; i++) {
+				const uint8_t *record = bytes + 24 + i * (16 + SPANNED_LEN);
+				uint32_t words[4], got[4], len = i % cuts[c] == 5 && i % 500 % 2 == 0 ? 93 : SPANNED_LEN;
+				if (i % cuts[c] == 5 && i % 500 % 2)
+					len = 53; /* of the 60 linear ones */
+				if (!(i % skips[s]))
+					continue;
+				memcpy(words, record, 16);
+				memcpy(got, out + at, 16);
+				CHECK_EQ(got[0], words[0] + words[1] / 1000000);
+				CHECK_EQ(got[1], words[1] % 1000000);
+				CHECK_EQ(got[2], len);
+				CHECK_EQ(got[3], words[3] + len - SPANNED_LEN);
+				CHECK_EQ(memcmp(out + at + 16, record + 16, len), 0);
+				at += 16 + len;
+				n++;
+			}
+			CHECK_EQ(size, at);
+			CHECK_EQ(packets, n);
+			close(from);
+			close(to);
+		}
+	}
+	free(out);
+	free(bytes);
+}
+
+/* The same where the file may not grow: whole records are left, wherever the limit falls. */
+static void test_spans_and_a_size_limit(void)
+{
+	struct rlimit before;
+	uint8_t *bytes = spanned();
+
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+	for (rlim_t limit = 1; limit < SPANNED_SIZE - 1000; limit += limit < 400 ? 13 : 4999) {
+		struct rlimit low = {.rlim_cur = limit, .rlim_max = before.rlim_max};
+		int from = memory_file(bytes, SPANNED_SIZE), to = output();
+		uint64_t packets;
+		CHECK_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+		CHECK_EQ(copy_spanned(from, to, UINT32_MAX, 300, &packets), PF_EFBIG);
+		CHECK_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+		off_t size = lseek(to, 0, SEEK_END);
+		CHECK(size <= (off_t)limit && (size == 0) == (limit < 24));
+		if (size)
+			CHECK_EQ(count_whole(to, 0), packets);
+		CHECK(packets + 3 > limit / (16 + SPANNED_LEN));
+		close(from);
+		close(to);
+	}
+	free(bytes);
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -450,6 +577,8 @@ int main(void)
 	test_full_device();
 	test_closed_pipe();
 	test_size_limit();
+	test_spans();
+	test_spans_and_a_size_limit();
 	test_full_file_system();
 	return 0;
 }
