@@ -122,6 +122,10 @@ def test_history_tells_a_change_from_none() -> None:
     assert history_of(made(), made(1.5))["reading/64 pktfilter"] == "no change"
     # The machine itself became slower by half: nothing can be said.
     assert history_of(made(), made(1.5, calibration=160)) == same
+    # So did a peer, which is the same code as before.
+    busy = made(1.5)
+    busy.benchmarks[0].series[2].values = [v * 1.7 for v in busy.benchmarks[0].series[2].values]
+    assert history_of(made(), busy) == same
 
 
 def test_history_of_what_cannot_be_compared() -> None:

@@ -86,7 +86,8 @@ class Scale:
         if self.log:
             low, high = low / 1.25, high * 1.25
         else:
-            low, high = min(0.0, low), high + (high - min(0.0, low)) * 0.04
+            low, high = min(0.0, low), max(0.0, high)
+            high += (high - low) * 0.04
         self.low, self.high = low, high if high > low else low + 1
 
     def __call__(self, value: float) -> float:
