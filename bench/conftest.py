@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pktfilter.benchmarks.runner import Session
 from pktfilter.generate import generate
 
 MILLIONS = 1_000_000
@@ -50,3 +51,10 @@ def big_capture(tmp_path: Path) -> Iterator[Path]:
     generate(path, packets=20 * MILLIONS, profile="64", seed=1)
     yield path
     path.unlink()
+
+
+@pytest.fixture
+def session(examples: Path, tmp_path: Path) -> Iterator[Session]:
+    """What `pktfilter bench` runs in; 2 M packets, 15 rounds."""
+    with Session(examples=examples, folder=tmp_path) as session:
+        yield session

@@ -90,6 +90,16 @@ def test_net_and_limits() -> None:
     assert [row.holds for row in view.bound_rows(found)] == [False, True]
 
 
+def test_an_interval_with_1_in_it_says_nothing() -> None:
+    run_ = made()
+    (row,) = view.ratio_rows(run_)
+    assert row.says == "2.03 times as fast"
+    run_.benchmarks[0].series[2].values = [4.5, 5.5] * 6
+    (row,) = view.ratio_rows(run_)
+    assert row.interval.low <= 1 <= row.interval.high
+    assert row.says == "no sure difference"
+
+
 def test_a_net_figure_within_its_noise_makes_no_ratio() -> None:
     found = made()
     one = found.benchmarks[0]
@@ -122,6 +132,10 @@ def test_history_tells_a_change_from_none() -> None:
     assert history_of(made(), made(1.5))["reading/64 pktfilter"] == "no change"
     # The machine itself became slower by half: nothing can be said.
     assert history_of(made(), made(1.5, calibration=160)) == same
+    # So did a peer, which is the same code as before.
+    busy = made(1.5)
+    busy.benchmarks[0].series[2].values = [v * 1.7 for v in busy.benchmarks[0].series[2].values]
+    assert history_of(made(), busy) == same
 
 
 def test_history_of_what_cannot_be_compared() -> None:

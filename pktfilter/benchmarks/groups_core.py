@@ -145,7 +145,7 @@ def compiling(session: Session) -> None:
             ],
             bounds=[Bound("compile", COMPILE_MS[count])],
             facts={"instructions": str(len(insns) // 8)},
-            note="verified program to native code, the cache left out; LLVM is imported before",
+            note="processor time from a verified program to native code, the cache left out; LLVM is imported before",
         )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def reading(session: Session) -> None:
             ],
             skipped=skipped,
             facts={"bytes": f"{path.stat().st_size:,}", "page cache": "warm"},
-            note="read(2) into one buffer of 256 KiB is the floor; slow readers read fewer packets of the same kind",
+            note="the floor is read(2) into one buffer of 256 KiB; slow readers read fewer packets of the same kind",
         )
 
 

@@ -10,11 +10,11 @@ from .._core.measure import Packets
 from ..errors import PktfilterError
 from ..handles.loader import load
 from ..handles.maps import Map
-from ..handles.program import CHECKED, INTERP, Program
+from ..handles.program import CHECKED, INTERP, Program, resolve_engine
 from . import dpdk, kernelrun, programs, workloads
 from .model import Bound, Ratio, Skipped
 from .runner import Session, Subject
-from .tiers import TIERS, Case, tier_subjects
+from .tiers import TIERS, Case, tier_subjects, why_not
 
 #: Done when: whole batch loop of the 64-instruction filter, compiled; and what it is of librte_bpf's JIT.
 FILTER_NS = 5.0
@@ -80,14 +80,17 @@ def _dpdk_subjects(
 
 
 def _memory_subjects(packets: Packets) -> list[Subject]:
-    """The interpreters called once per frame, as librte_bpf's is: pf.vm without the batch loop."""
+    """The tiers called once per frame, as librte_bpf is: pf.vm without the batch loop."""
     subjects = []
     for name, insns in (
         ("filter", programs.memory_filter(checked=True)),
         ("empty", programs.empty()),
     ):
         program = Program(insns, type="memory", name=name, memory_size=packets.stride)
-        for engine, number in (("interp", INTERP), ("checked", CHECKED)):
+        engines = [("interp", INTERP), ("checked", CHECKED)]
+        if why_not("jit", program) is None:
+            engines.insert(0, ("jit", resolve_engine("jit")))
+        for engine, number in engines:
             title, base = f"pf.vm {engine}", f"pf.vm {engine}, empty program"
 
             def run(times: int, program: Program = program, number: int = number) -> float:
@@ -125,6 +128,7 @@ def filter64(session: Session) -> None:
                         limit=INTERPRETER_OF_DPDK,
                         main=True,
                     ),
+                    Ratio("pf.vm jit", "librte_bpf JIT"),
                     Ratio("pf.vm checked", "pf.vm interp"),
                 ]
                 bounds.append(Bound("jit", FILTER_NS))

@@ -3,13 +3,14 @@
 Rounds of one run resemble each other more than they resemble those of another run, on another day: the
 machine drifts. So three things must come together before a change is called one (stats.verdict): a
 bootstrap interval of new / old that excludes 1; a Mann-Whitney test, Holm-corrected over all series
-compared, below 5 %; and more difference than both 2 % and the drift of the machine, which a fixed
-computation measured beside every round tells.
+compared, below 5 %; and more difference than both 2 % and the drift of the machine, as told by what did not
+change: a fixed computation measured beside every round, and the peers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -45,14 +46,34 @@ class Comparison:
     reason: str = ""
 
 
-def _drift(old: Benchmark, new: Benchmark) -> float:
-    """By how much the machine ran differently: |log| of the ratio of calibrations, as a share."""
-    if not old.calibration_ns or not new.calibration_ns:
+def _apart(before: Sequence[float], after: Sequence[float]) -> float:
+    """By how much two samples of what did not change differ: |log| of the ratio of medians, as a share."""
+    if not before or not after or median(before) <= 0 or median(after) <= 0:
         return 0.0
-    before, after = median(old.calibration_ns), median(new.calibration_ns)
-    if before <= 0 or after <= 0:
-        return 0.0
-    return math.exp(abs(math.log(after / before))) - 1
+    return math.exp(abs(math.log(median(after) / median(before)))) - 1
+
+
+def _drift(old: Benchmark, new: Benchmark, everywhere: float) -> float:
+    """By how much the machine ran differently, judged by what did not change: the fixed computation, and
+    the peers in this benchmark, or `everywhere` where it has none."""
+    peers = [
+        _apart(before.values, after.values)
+        for after in new.series
+        if after.role == "peer" and (before := old.find(after.name)) is not None
+    ]
+    return max(_apart(old.calibration_ns, new.calibration_ns), *(peers or [everywhere]))
+
+
+def _everywhere(old: Run, new: Run) -> float:
+    """The median drift of all peers that both runs measured."""
+    found = [
+        _apart(first.values, second.values)
+        for after in new.benchmarks
+        if (before := old.find(after.id)) is not None
+        for second in after.series
+        if second.role == "peer" and (first := before.find(second.name)) is not None
+    ]
+    return median(found or [0.0])
 
 
 def compare(old: Run, new: Run) -> Comparison:
@@ -75,9 +96,10 @@ def compare(old: Run, new: Run) -> Comparison:
             if interval is not None:
                 found.append((before, after, series.name, a, b, interval))
     values = holm([mann_whitney(a, b) for _, _, _, a, b, _ in found])
+    everywhere = _everywhere(old, new)
     changes = []
     for (before, after, name, a, b, interval), p in zip(found, values, strict=True):
-        drift = _drift(before, after)
+        drift = _drift(before, after, everywhere)
         says = verdict(interval, p, drift, higher_is_better=after.higher)
         changes.append(
             Change(

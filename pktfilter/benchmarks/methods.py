@@ -19,7 +19,9 @@ METHODS = (
     "History. Two runs are compared series by series, net of baselines. A difference is called faster or "
     "slower only when three things agree: the bootstrap interval of new over old (rounds of each run drawn "
     "apart) excludes 1; a two-sided Mann-Whitney test, Holm-corrected over all series compared, is below "
-    "5 %; and the difference exceeds 2 % and the drift of the machine, which a fixed computation (SHA-256 "
-    "over 256 KiB, measured before every round) shows. Everything else is no change. Runs on different "
+    "5 %; and the difference exceeds 2 % and the drift of the machine. Drift is what did not change but was "
+    "measured differently: a fixed computation before every round (SHA-256 over 256 KiB) and the peers in the "
+    "same benchmark, the largest of them; without peers the median drift of all. Everything else is no "
+    "change. Runs on different "
     "processors are not compared.",
 )

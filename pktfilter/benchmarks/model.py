@@ -16,6 +16,7 @@ VERSION = 1
 #: Larger files are refused unread.
 FILE_LIMIT = 64 << 20
 _MOST = 100_000
+_LEAST = 1e-12
 _TEXT = 20_000
 ROLES = ("subject", "peer", "baseline")
 
@@ -186,7 +187,8 @@ class _Reader:
         good = isinstance(value, int | float) and not isinstance(value, bool)
         if not good or not abs(value) < 1e18 or not math.isfinite(value):
             raise self.refuse(place, value, "a finite number")
-        return float(value)
+        # What is smaller is no measurement, and would overflow a ratio.
+        return float(value) if abs(value) >= _LEAST else 0.0
 
     def numbers(self, value: Any, place: str) -> list[float]:
         return [self.number(v, f"{place}[{i}]") for i, v in enumerate(self.many(value, place))]

@@ -119,7 +119,7 @@ def _ratios(run: Run) -> str:
         [
             escape(row.benchmark.id), escape(row.what), view.share(row.interval.value),
             f"{view.share(row.interval.low)} to {view.share(row.interval.high)}",
-            escape(view.times(row.interval.value)),
+            escape(row.says),
             "" if row.ratio.limit is None else view.amount(row.ratio.limit), _holds(row.holds),
         ]
         for row in rows

@@ -86,7 +86,8 @@ class Scale:
         if self.log:
             low, high = low / 1.25, high * 1.25
         else:
-            low, high = min(0.0, low), high + (high - min(0.0, low)) * 0.04
+            low, high = min(0.0, low), max(0.0, high)
+            high += (high - low) * 0.04
         self.low, self.high = low, high if high > low else low + 1
 
     def __call__(self, value: float) -> float:
@@ -260,6 +261,13 @@ def changes(rows: Sequence[Change], width: int) -> str:
     )
 
 
+def _named(row: RatioRow, name: str) -> str:
+    """A tier's name says whose it is, where it stands alone."""
+    series = row.benchmark.find(name)
+    ours = series is not None and series.role == "subject"
+    return f"pktfilter, {name}" if ours and not name.startswith(("pktfilter", "pf.")) else name
+
+
 def pairs(rows: Sequence[RatioRow], width: int, *, top: float = 0.0) -> tuple[list[str], float]:
     """The main ratios as pairs of bars, and the height they take."""
     wide = width > 600
@@ -280,13 +288,13 @@ def pairs(rows: Sequence[RatioRow], width: int, *, top: float = 0.0) -> tuple[li
                 "b",
             )
         )
-        kind = "jit" if row.interval.value < 1 else "bad"
+        kind = "jit" if row.interval.high < 1 else "bad" if row.interval.low > 1 else "same"
         says = f'<g class="{kind}">{{}}</g>'
         if wide:
-            parts.append(says.format(text(width, y, view.times(row.interval.value), "b c", "end")))
+            parts.append(says.format(text(width, y, row.says, "b c", "end")))
         else:
             y += 18
-            parts.append(says.format(text(0, y, view.times(row.interval.value), "b c")))
+            parts.append(says.format(text(0, y, row.says, "b c")))
         most = max(over, under, 1e-9)
         reach = width - names - (120 if wide else 92)
         for name, value, colour in (
@@ -295,7 +303,8 @@ def pairs(rows: Sequence[RatioRow], width: int, *, top: float = 0.0) -> tuple[li
         ):
             y += 9
             length = max(1.5, reach * value / most)
-            parts.append(text(names - 8, y + 11, shorten(name, names - 10), "m", "end"))
+            label = _named(row, name) if wide else name
+            parts.append(text(names - 8, y + 11, shorten(label, names - 10), "m", "end"))
             at = f'x="{n(names)}" y="{n(y)}" width="{n(length)}" height="14" rx="2"'
             parts.append(f'<g class="{colour}"><rect class="bar" {at}/></g>')
             figure = f"{view.amount(value)} {unit}"
@@ -320,4 +329,5 @@ def main_picture(rows: Sequence[RatioRow], caption: str) -> str:
         text(0, height + 22, shorten(caption, 720, 11.5), "t"),
         "</g>",
     ]
-    return picture(776, height + 42, parts, "pktfilter beside its peers")
+    drawn = picture(776, height + 42, parts, "pktfilter beside its peers")
+    return drawn.replace("<svg ", f'<svg width="776" height="{n(height + 42)}" ', 1)

@@ -59,6 +59,12 @@ class RatioRow:
         return None if self.ratio.limit is None else self.interval.value <= self.ratio.limit
 
     @property
+    def says(self) -> str:
+        """The ratio as a reader says it; nothing where the interval has 1 in it."""
+        sure = not self.interval.low <= 1 <= self.interval.high
+        return times(self.interval.value) if sure else "no sure difference"
+
+    @property
     def first(self) -> bool:
         """Whether it stands beside a peer or has a limit, rather than tier beside tier."""
         peer = self.benchmark.find(self.ratio.under)

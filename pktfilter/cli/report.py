@@ -65,7 +65,10 @@ def report_command(
         if not rows:
             raise InputError("the results have no main ratio to draw", file=files[-1])
         run = runs[-1]
-        caption = f"medians, {run.machine.get('processor', '')}, {run.machine.get('kernel', '')}, {run.created[:10]}"
+        facts = (run.machine.get("processor", ""), run.machine.get("kernel", ""), run.created[:10])
+        caption = ", ".join(["medians", *filter(None, facts)])
+        if any("busy" in text for text in run.warnings):
+            caption += "; the machine was busy"
         _write(picture, svg.main_picture(rows, caption) + "\n")
     if as_markdown and output is None:
         click.echo(text, nl=False)
