@@ -70,6 +70,11 @@ struct pf_tier_report {
 
 enum pf_tier_found { PF_TIER_NOTHING, PF_TIER_DIFFERENT, PF_TIER_SIGNAL, PF_TIER_FAULT };
 
+/* ---- programs (tiers_gen.c) ---- */
+
+/* A program for the pool's world that computes much and shows all of it. */
+void pf_tier_make_dense(struct pf_sample *s, struct pf_rng *rng);
+
 /* ---- packets (tiers_packets.c) ---- */
 
 /* What a program compares with and where it looks: what packets that reach its branches are made of. */

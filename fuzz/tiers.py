@@ -1,12 +1,13 @@
 """The differential test of the engines on the campaign's accepted programs.
 
-Program i of seed s is that of ``campaign --seed s``.  Each accepted one is compiled with and
+Program i of seed s is that of ``campaign --seed s``, or (``--dense``, percent) one that computes
+much and shows all of it (tiers_gen.c).  Each accepted one is compiled with and
 without the verifier's facts and run over packets by both interpreters and both compiled forms;
 results, packets and maps must be the same (tiers.h).  A difference is shown with the shrunk
 program; exit status 1.  ``make -C fuzz tiers`` builds what it needs.
 
 usage: tiers.py [--seed S] [--first I] [--programs N] [--jobs J] [--packets P] [--feeds F]
-                [--feed N] [--mutate PERCENT] [--forms LIST] [--level L] [--show I] [--json]
+                [--feed N] [--mutate PERCENT] [--dense PERCENT] [--forms LIST] [--level L] [--show I] [--json]
                 [--stop-on-finding]
 """
 
@@ -39,7 +40,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Differential test of the engines.")
     for name, value in (
         ("seed", 1), ("first", 0), ("programs", 1000), ("jobs", 1), ("packets", 160),
-        ("feeds", 6), ("feed", 48), ("mutate", 15), ("level", 2),
+        ("feeds", 6), ("feed", 48), ("mutate", 15), ("dense", 40),
+        ("level", 2),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--forms", default=",".join(FORMS))
@@ -57,7 +59,7 @@ class Campaign:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.o = options
-        self.library = Library(options.library, options.corpus, options.mutate)
+        self.library = Library(options.library, options.corpus, options.mutate, options.dense)
         self.engines = Engines(self.library, frozenset(options.forms.split(",")), options.level)
         self.totals = Totals()
 

@@ -10,12 +10,14 @@ static struct {
 	struct pf_corpus from;
 	struct pf_world *worlds[4096];
 	struct pf_sample sample;
-	uint64_t seed; /* of the sample's runs */
+	uint32_t dense;
 } all;
 
-/* Programs of the campaign are made in the pool's world; corpus: NULL for made programs only. Returns the corpus' size. */
-PF_TIERS_API uint32_t pf_tiers_open(const char *corpus, uint32_t mutate)
+/* Programs of the campaign are made in the pool's world; corpus: NULL for made programs only; dense: percent of programs
+ * from tiers_gen.c. Returns the corpus' size. */
+PF_TIERS_API uint32_t pf_tiers_open(const char *corpus, uint32_t mutate, uint32_t dense)
 {
+	all.dense = dense;
 	all.from.pool = pf_world_pool();
 	all.from.worlds = all.worlds;
 	all.from.mutate = mutate;
@@ -67,6 +69,15 @@ PF_TIERS_API int pf_tiers_bind(struct pf_world *w, uint32_t place, uint32_t key,
 		return 0;
 	pf_world_rebind(w);
 	return 1;
+}
+
+/* Clears all slots of an array of programs, which would keep their programs. */
+PF_TIERS_API void pf_tiers_unbind(struct pf_world *w, uint32_t place)
+{
+	struct pf_map *map = w->maps[place].map;
+	for (uint32_t key = 0; key < map->def.max_entries; key++)
+		(void)pf_map_user_delete(map, &key);
+	pf_world_rebind(w);
 }
 
 /* What the translator may know: type, key size, value size, entries, flags, cpus, per CPU, stride, value_step, cpu_step,
@@ -131,7 +142,7 @@ static void survey(struct pf_tier_program *p)
 PF_TIERS_API struct pf_tier_program *pf_tiers_program(struct pf_world *w, int type, int frags, const void *insns, uint32_t count,
 						      int unverified)
 {
-	const struct pf_verify_input options = { .budget = PF_CAMPAIGN_PATIENCE, .cpus = 4, .gpl_compatible = 1,
+	const struct pf_verify_input options = { .budget = insns == all.sample.insns ? PF_CAMPAIGN_PATIENCE : 0, .cpus = 4, .gpl_compatible = 1,
 						 .want = PF_VERIFY_FACTS };
 	const struct pf_prog_def def = { .type = (enum pf_prog_type)type, .name = "p", .insns = insns, .count = count,
 					 .frags = (uint8_t)frags };
@@ -145,6 +156,9 @@ PF_TIERS_API struct pf_tier_program *pf_tiers_program(struct pf_world *w, int ty
 		return NULL;
 	}
 	p->named = pf_named_maps(w, insns, count);
+	for (uint32_t m = 0; m < w->map_count; m++)
+		if (p->named >> m & 1 && w->maps[m].map->def.type == PF_MAP_PROG_ARRAY)
+			p->named = (1u << w->map_count) - 1; /* what its targets name */
 	p->interesting = calloc(count + 1, sizeof(*p->interesting));
 	p->covered = calloc(count + 1, 1);
 	PF_REQUIRE(p->interesting && p->covered);
@@ -222,10 +236,18 @@ PF_TIERS_API void pf_tiers_compare(struct pf_tier_program *p, const struct pf_ti
 /* Program `index` of `seed` becomes the sample; *count instructions. Returns the seed of its runs. */
 PF_TIERS_API uint64_t pf_tiers_sample(uint64_t seed, uint64_t index, uint32_t *count)
 {
+	struct pf_rng rng = { seed ^ index << 20 ^ 0xde45e };
 	uint32_t world;
-	all.seed = pf_campaign_sample(&all.from, seed, index, &all.sample, &world);
+	(void)pf_rng_next(&rng);
+	uint64_t runs = pf_rng_next(&rng);
+	if (pf_rng_chance(&rng, all.dense)) {
+		all.sample.world = all.from.pool;
+		pf_tier_make_dense(&all.sample, &rng);
+	} else {
+		runs = pf_campaign_sample(&all.from, seed, index, &all.sample, &world);
+	}
 	*count = all.sample.count;
-	return all.seed;
+	return runs;
 }
 
 PF_TIERS_API struct pf_tier_program *pf_tiers_sample_program(void)

@@ -64,17 +64,20 @@ class MapShape:
 class Library:
     """The functions of libtiers.so, with what Python needs of their types."""
 
-    def __init__(self, path: Path, corpus: Path | None = None, mutate: int = 10) -> None:
+    def __init__(
+        self, path: Path, corpus: Path | None = None, mutate: int = 10, dense: int = 0
+    ) -> None:
         self._c = lib = c.CDLL(str(path))
         pointer = c.c_void_p
         for name, result, arguments in (
-            ("open", c.c_uint32, [c.c_char_p, c.c_uint32]),
+            ("open", c.c_uint32, [c.c_char_p, c.c_uint32, c.c_uint32]),
             ("pool", pointer, []),
             ("world", pointer, [pointer, pointer, c.c_uint32]),
             ("world_free", None, [pointer]),
             ("data", c.c_int, [pointer, c.c_uint32, c.c_char_p, c.c_uint32, c.c_int]),
             ("lock", c.c_int, [pointer, c.c_uint32, c.c_uint32, c.c_int]),
             ("bind", c.c_int, [pointer, c.c_uint32, c.c_uint32, pointer]),
+            ("unbind", None, [pointer, c.c_uint32]),
             ("map", pointer, [pointer, c.c_uint32, pointer]),
             ("map_count", c.c_uint32, [pointer]),
             ("target", pointer, [pointer, c.c_uint32, c.c_uint32]),
@@ -98,7 +101,9 @@ class Library:
             function = getattr(lib, f"pf_tiers_{name}")
             function.restype, function.argtypes = result, arguments
         self._check()
-        self.corpus: int = lib.pf_tiers_open(str(corpus).encode() if corpus else None, mutate)
+        self.corpus: int = lib.pf_tiers_open(
+            str(corpus).encode() if corpus else None, mutate, dense
+        )
 
     def _check(self) -> None:
         sizes = (c.c_uint32 * 2)()
