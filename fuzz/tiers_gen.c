@@ -172,8 +172,7 @@ static void say_lookup(struct dense *d)
 	emit(d, 0x71, 1, 8, (int32_t)below(d, PROVED), 0);
 	emit(d, 0x57, 1, 0, 0, 7);
 	emit(d, 0xbf, 2, 10, 0, 0);
-	emit(d, chance(d, 50) ? 0x17 : 0x07, 2, 0, 0, 0);
-	d->s->insns[d->s->count - 1].imm = d->s->insns[d->s->count - 1].code == 0x17 ? (int32_t)by : -(int32_t)by;
+	emit(d, 0x07, 2, 0, 0, -(int32_t)by);
 	emit(d, 0x63, 10, 1, -(int32_t)by, 0);
 	emit_wide(d, 1, 1, places[below(d, sizeof(places))], 0);
 	emit(d, 0x85, 0, 0, 0, PF_HELPER_ID_map_lookup_elem);

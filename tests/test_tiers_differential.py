@@ -1,4 +1,5 @@
-"""The engines against each other: both interpreters, compiled code with and without facts.
+"""The engines against each other: both interpreters, compiled code with and without facts,
+and compiled code against the kernel.
 
 The comparison itself is fuzz/tiers*.c, built here; `fuzz/tiers.py` and `fuzz/tiers_corpus.py` run more of it.
 """
@@ -6,17 +7,25 @@ The comparison itself is fuzz/tiers*.c, built here; `fuzz/tiers.py` and `fuzz/ti
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import compiled
+import kernel
+import packets
 import pytest
+from differential import kernel_map
 from readers import shared_folder
 
+import pktfilter as pf
 from pktfilter.jit import llvm
+from pktfilter.objects import MapSpec
 
 FUZZ = Path(__file__).parent.parent / "fuzz"
 sys.path.append(str(FUZZ))
@@ -132,6 +141,67 @@ def test_a_wrong_translation_is_found(
         if compare_samples(engines, seed, 10).findings:
             return
     pytest.fail(f"nobody noticed {wrong} for {right}")
+
+
+COMPARABLE = ("array", "hash", "percpu_array", "percpu_hash")
+SHARED_HELPERS = (1, 8)  # map_lookup_elem, get_smp_processor_id
+ZEROED = b"".join(struct.pack("<BBhi", 0x7A, 10, -8 * slot, 0) for slot in range(1, 17))
+"""Linux does not zero stacks: the slots that dense programs use."""
+
+
+def comparable(insns: bytes, names: dict[int, str]) -> set[int] | None:
+    """The maps a program names; None when it asks for what the kernel answers in its own way."""
+    used: set[int] = set()
+    rows = list(struct.iter_unpack("<BBhi", insns))
+    for at, (code, registers, _, imm) in enumerate(rows):
+        if code == 0x85 and (registers >> 4 or imm not in SHARED_HELPERS):
+            return None
+        if code == 0x18 and registers >> 4 in (1, 2):
+            used.add(imm)
+        assert code != 0x18 or at + 1 < len(rows)
+    return used if all(names.get(place) in COMPARABLE for place in used) else None
+
+
+@kernel.requires_kernel()
+def test_compiled_programs_agree_with_the_kernel(engines: Any) -> None:
+    """Dense programs: return value, packet and maps."""
+    library = engines.library
+    shapes = dict(enumerate(library.maps(library.pool())))
+    names = {place: shape.type for place, shape in shapes.items()}
+    done = 0
+    for index in range(400):
+        library.sample(43, index)
+        insns = library.sample_code()
+        used = comparable(insns, names)
+        if library.sample_world() != library.pool() or used is None or done == 20:
+            continue
+        specs = {
+            place: MapSpec(
+                m.type, m.key_size, m.value_size, m.max_entries, m.flags, name=f"m{place}"
+            )
+            for place, m in shapes.items()
+            if place in used
+        }
+        mine = {place: pf.Map(s, cpus=kernel.possible_cpus()) for place, s in specs.items()}
+        try:
+            program = pf.Program(ZEROED + insns, name="dense", maps=mine)
+        except (pf.ProgramError, pf.VerifierError):
+            continue
+        compiled.stage(program)
+        with ExitStack() as stack:
+            maps = {place: kernel_map(stack, spec) for place, spec in specs.items()}
+            try:
+                theirs = stack.enter_context(kernel.KernelProgram.load(ZEROED + insns, maps=maps))
+            except kernel.KernelError:
+                continue
+            for packet in packets.varied(30, seed=index):
+                want = theirs.test_run(packet)
+                got = compiled.run(program, packet, "jit")
+                assert got[:2] == (want.retval, want.packet), f"program {index}: {packet.hex()}"
+            for place, m in mine.items():
+                assert dict(m.items()) == maps[place].items(), f"program {index}, map {place}"
+        done += 1
+    assert done >= 15
 
 
 SAME = """
