@@ -126,28 +126,6 @@ static void dump_begin(struct campaign *c)
 	c->dump = dump_file(c->o.dump, "programs.bin");
 }
 
-/* C1. *world: 0 for the pool's, else 1 + place in the corpus. */
-static uint64_t make(struct campaign *c, uint64_t index, struct pf_sample *s, uint32_t *world)
-{
-	struct pf_rng rng = { c->o.seed * 0x9e3779b97f4a7c15u + index };
-	(void)pf_rng_next(&rng);
-	rng.state ^= index << 32;
-	if (c->world_count && pf_rng_chance(&rng, c->o.mutate)) {
-		*world = 1 + pf_rng_below(&rng, c->world_count);
-		struct pf_world *w = c->worlds[*world - 1];
-		s->world = w;
-		s->count = w->count;
-		s->mutated = true;
-		memcpy(s->insns, w->insns, w->count * sizeof(w->insns[0]));
-		pf_campaign_mutate(s, &rng, 1 + pf_rng_below(&rng, 3));
-	} else {
-		*world = 0;
-		s->world = c->pool;
-		pf_campaign_make(s, &rng);
-	}
-	return pf_rng_next(&rng);
-}
-
 static void report(struct campaign *c, uint64_t index, const struct pf_sample *s, uint64_t seed,
 		   const struct pf_judged *j)
 {
@@ -169,7 +147,8 @@ static void one(struct campaign *c, uint64_t index)
 	struct pf_sample s;
 	struct pf_judged j;
 	uint32_t world;
-	const uint64_t seed = make(c, index, &s, &world);
+	const struct pf_corpus from = { c->pool, c->worlds, c->world_count, c->o.mutate };
+	const uint64_t seed = pf_campaign_sample(&from, c->o.seed, index, &s, &world);
 
 	if (c->o.show)
 		show(&s);

@@ -105,10 +105,29 @@ struct pf_world *pf_world_create(const struct pf_map_def *defs, const struct pf_
 /* Refills the maps in `named` (a set of places) with contents that are a function of seed. */
 void pf_world_fill(struct pf_world *w, uint32_t named, uint64_t seed);
 void pf_world_destroy(struct pf_world *w);
+/* What is bound in its maps now becomes what programs see. */
+void pf_world_rebind(struct pf_world *w);
 /* Writes a packet that is a function of seed; returns its length (14 to 1600). */
 uint32_t pf_world_packet(uint8_t *to, uint64_t seed);
 
-/* Programs and map definitions that extract.py wrote; returns how many. */
+/* The memory that holds a map's contents, all of it; none for maps that programs cannot write. Returns how many parts. */
+#define PF_WORLD_PARTS 4u
+struct pf_map_part {
+	uint8_t *bytes;
+	size_t size;
+};
+uint32_t pf_world_parts(struct pf_map *map, struct pf_map_part *parts);
+
+/* What samples are made of: mutate, in percent, is the share of changed programs of the corpus. */
+struct pf_corpus {
+	struct pf_world *pool, **worlds;
+	uint32_t count, mutate;
+};
+/* Program `index` of `seed` (C1). *world: 0 for the pool's, else 1 + place in the corpus. Returns the seed of its runs. */
+uint64_t pf_campaign_sample(const struct pf_corpus *from, uint64_t seed, uint64_t index, struct pf_sample *s,
+			    uint32_t *world);
+
+/* Programs and map definitions that campaign_corpus.py wrote; returns how many. */
 uint32_t pf_corpus_load(const char *path, struct pf_world **worlds, uint32_t capacity);
 
 /* ---- the reference interpreter ---- */
@@ -124,6 +143,7 @@ struct pf_machine {
 	const struct pf_prog *prog;     /* that the facts are of */
 	const struct pf_verify_result *result; /* facts NULL: none are compared */
 	const uint16_t *interesting;    /* per slot: registers whose facts say something */
+	uint8_t *covered;               /* per slot: becomes 1 when the program comes there; NULL: nobody asks */
 	uint64_t executed;
 	/* where and why it ended */
 	enum pf_ref_end end;
@@ -160,5 +180,14 @@ void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t se
 struct pf_judged pf_judge_patiently(const struct pf_sample *s);
 /* Makes s smaller while it shows a finding of the same kind. */
 void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enum pf_finding found);
+/* Makes s smaller while `still` says that what matters is still there. */
+typedef bool pf_sample_still(void *user, const struct pf_sample *s);
+void pf_sample_shrink(struct pf_sample *s, pf_sample_still *still, void *user);
+/* Places of the maps that instructions name, as a set. */
+uint32_t pf_named_maps(const struct pf_world *w, const struct pf_insn *insns, uint32_t count);
+/* Does the fact exclude any value? */
+bool pf_fact_says_nothing(const struct pf_fact *f);
+/* The register outside its fact that a machine ended at (PF_REF_FACT), as text. */
+void pf_fact_describe(char *out, size_t size, const struct pf_machine *ref);
 
 #endif

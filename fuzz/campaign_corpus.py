@@ -40,7 +40,8 @@ def _words(spec: MapSpec, entries: int) -> tuple[int, int, int, int, int]:
     return MAP_TYPES.get(str(spec.type), 0), spec.key_size, spec.value_size, entries, spec.flags
 
 
-def _renumbered(insns: bytes, places: Mapping[int, int]) -> bytes:
+def renumbered(insns: bytes, places: Mapping[int, int]) -> bytes:
+    """The instructions with places in place of map numbers; maps without a place get 0."""
     out, at = bytearray(insns), 0
     while at < len(out):
         code, registers, off, imm = _INSN.unpack_from(out, at)
@@ -61,7 +62,7 @@ def record(insns: bytes, maps: Mapping[int, MapSpec]) -> bytes:
         own = _words(spec, min(spec.max_entries, MAX_ENTRIES))
         inner = _words(spec.inner, min(spec.inner.max_entries, MAX_ENTRIES)) if spec.inner else None
         out.append(struct.pack("<10I", *own, *(inner or (0, 0, 0, 0, 0))))
-    return b"".join(out) + _renumbered(insns, places)
+    return b"".join(out) + renumbered(insns, places)
 
 
 def main(path: str) -> None:

@@ -1,22 +1,21 @@
 /* campaign_judge.c - one program: verified, and if accepted run until something is wrong with it. */
 #include "campaign.h"
 
-/* Maps that the program names, a set of places. */
-static uint32_t named_maps(const struct pf_sample *s)
+uint32_t pf_named_maps(const struct pf_world *w, const struct pf_insn *insns, uint32_t count)
 {
 	uint32_t named = 0;
-	for (uint32_t i = 0; i < s->count; i++) {
-		const struct pf_insn *insn = &s->insns[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const struct pf_insn *insn = &insns[i];
 		if (insn->code != 0x18)
 			continue;
-		if (insn->src && insn->src != 4 && (uint32_t)insn->imm < s->world->map_count)
+		if (insn->src && insn->src != 4 && (uint32_t)insn->imm < w->map_count)
 			named |= 1u << insn->imm;
 		i++;
 	}
 	return named;
 }
 
-static bool says_nothing(const struct pf_fact *f)
+bool pf_fact_says_nothing(const struct pf_fact *f)
 {
 	return f->kind == PF_FACT_ANY || f->kind == PF_FACT_UNREACHED ||
 	       (f->kind == PF_FACT_SCALAR && f->range.t.mask == UINT64_MAX && f->range.umin == 0 &&
@@ -33,7 +32,7 @@ static bool survey(struct pf_judge *j, const struct pf_sample *s, const struct p
 		const struct pf_insn *insn = &s->insns[i];
 		uint16_t set = 0;
 		for (uint32_t r = 0; r < 11; r++)
-			if (!says_nothing(&facts[i * 11 + r]))
+			if (!pf_fact_says_nothing(&facts[i * 11 + r]))
 				set |= (uint16_t)(1u << r);
 		j->interesting[i] = set;
 		const uint32_t class = insn->code & 7;
@@ -85,7 +84,7 @@ static bool same(const struct outcome *a, const struct outcome *b)
 	return (uint32_t)a->r0 == (uint32_t)b->r0 && a->length == b->length && !memcmp(a->bytes, b->bytes, a->length);
 }
 
-static void describe_fact(char *out, size_t size, const struct pf_machine *ref)
+void pf_fact_describe(char *out, size_t size, const struct pf_machine *ref)
 {
 	const struct pf_fact *f = &ref->result->facts[(size_t)ref->insn * 11 + ref->reg];
 	snprintf(out, size, "insn %u: r%u is %#llx, its fact has kind %u, bits %#llx/%#llx, u64 %llu..%llu, s64 %lld..%lld, "
@@ -108,7 +107,7 @@ static enum pf_finding ended_badly(const struct pf_machine *ref, char *text, siz
 		snprintf(text, size, "insn %u: the verifier says that no path comes here", ref->insn);
 		return PF_FIND_UNREACHED;
 	case PF_REF_FACT:
-		describe_fact(text, size, ref);
+		pf_fact_describe(text, size, ref);
 		return PF_FIND_FACT;
 	}
 	return PF_FIND_NONE;
@@ -226,7 +225,7 @@ void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t se
 	out->accepted = pf_verify_program(prog, &options, &result) == PF_OK;
 	out->refusal = result.diag.code;
 	if (out->accepted) {
-		const uint32_t named = named_maps(s);
+		const uint32_t named = pf_named_maps(s->world, s->insns, s->count);
 		struct pf_machine ref = { .x = j->x, .prog = prog, .result = &result };
 		out->maps = named != 0;
 		if (j->facts) {
@@ -245,11 +244,18 @@ void pf_judge_program(struct pf_judge *j, const struct pf_sample *s, uint64_t se
 
 /* ---- shrinking ---- */
 
-static bool still(struct pf_judge *j, const struct pf_sample *s, uint64_t seed, enum pf_finding found)
+struct same_finding {
+	struct pf_judge *judge;
+	uint64_t seed;
+	enum pf_finding found;
+};
+
+static bool finds_it_still(void *user, const struct pf_sample *s)
 {
+	const struct same_finding *f = user;
 	struct pf_judged out;
-	pf_judge_program(j, s, seed, &out);
-	return out.found == found;
+	pf_judge_program(f->judge, s, f->seed, &out);
+	return out.found == f->found;
 }
 
 static bool is_jump(struct pf_insn i)
@@ -280,7 +286,7 @@ static void take_out(struct pf_sample *s, uint32_t at)
 	s->count -= size;
 }
 
-void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enum pf_finding found)
+void pf_sample_shrink(struct pf_sample *s, pf_sample_still *still, void *user)
 {
 	struct pf_sample try;
 	for (bool smaller = true; smaller;) {
@@ -290,13 +296,13 @@ void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enu
 				continue; /* a second half */
 			try = *s;
 			take_out(&try, at);
-			if (try.count && still(j, &try, seed, found)) {
+			if (try.count && still(user, &try)) {
 				*s = try;
 				smaller = true;
 			} else if (s->insns[at].imm && s->insns[at].code != 0x85 && s->insns[at].code != 0x18) {
 				try = *s;
 				try.insns[at].imm /= 2;
-				if (still(j, &try, seed, found)) {
+				if (still(user, &try)) {
 					*s = try;
 					smaller = true;
 				}
@@ -304,4 +310,10 @@ void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enu
 			at = at > s->count ? s->count : at;
 		}
 	}
+}
+
+void pf_judge_shrink(struct pf_judge *j, struct pf_sample *s, uint64_t seed, enum pf_finding found)
+{
+	struct same_finding f = { j, seed, found };
+	pf_sample_shrink(s, finds_it_still, &f);
 }

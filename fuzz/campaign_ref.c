@@ -406,6 +406,8 @@ static bool frame_run(struct pf_machine *ref, const struct pf_prog *prog, uint32
 
 		if (++ref->executed > PF_CAMPAIGN_BUDGET)
 			return stop(ref, PF_REF_BUDGET, pc);
+		if (ref->covered && prog == ref->prog)
+			ref->covered[pc] = 1;
 		if (ref->interesting && prog == ref->prog && !facts_hold(ref, pc, r))
 			return false;
 		switch (i.code & 7) {
@@ -486,6 +488,10 @@ enum pf_ref_end pf_machine_run(struct pf_machine *ref, uint64_t *r0)
 	ref->executed = 0;
 	ref->end = PF_REF_DONE;
 	r[1] = (uint64_t)(uintptr_t)&x->packet;
+	if (ref->prog->type == PF_PROG_MEMORY) {
+		r[1] = (uint64_t)(uintptr_t)x->memory;
+		r[2] = x->memory_len;
+	}
 	r[10] = (uint64_t)(uintptr_t)(x->stack + sizeof(x->stack));
 	memset((void *)(uintptr_t)(r[10] - FRAME), 0, FRAME);
 	(void)frame_run(ref, ref->prog, 0, r);

@@ -103,30 +103,39 @@ static void fill_keyed(struct pf_map *map, struct pf_rng *rng)
 /* ---- putting keyed maps back: as they were when the world was made, element for element, so that a pointer that a
  * program returns is the same in every run ---- */
 
-static void copy(void *to, const void *from, size_t size, uint8_t *saved, size_t *at, bool save)
+uint32_t pf_world_parts(struct pf_map *map, struct pf_map_part *parts)
 {
-	memcpy(save ? saved + *at : to, save ? from : saved + *at, size);
-	*at += size;
+	struct pf_hash *h = map->impl;
+	uint32_t n = 0;
+
+	if (is_binding(map) || is_port(map))
+		return 0;
+	parts[n++] = (struct pf_map_part){ map->arena, map->elements * map->stride };
+	if (is_array(map))
+		return n;
+	if (map->def.type == PF_MAP_LPM_TRIE) {
+		parts[n++] = (struct pf_map_part){ map->impl, malloc_usable_size(map->impl) };
+		return n;
+	}
+	parts[n++] = (struct pf_map_part){ map->impl, sizeof(*h) };
+	parts[n++] = (struct pf_map_part){ (uint8_t *)h->buckets, ((size_t)h->mask + 1) * sizeof(h->buckets[0]) };
+	if (h->referenced)
+		parts[n++] = (struct pf_map_part){ (uint8_t *)h->referenced, h->max_entries };
+	return n;
 }
 
 /* save: into `saved`; else out of it. Returns the size; saved NULL: only that. */
 static size_t move_map(struct pf_map *map, uint8_t *saved, bool save)
 {
-	const bool hash = map->def.type != PF_MAP_LPM_TRIE;
-	struct pf_hash *h = map->impl;
-	const size_t impl = hash ? sizeof(*h) : malloc_usable_size(map->impl), arena = map->elements * map->stride;
-	const size_t buckets = hash ? ((size_t)h->mask + 1) * sizeof(h->buckets[0]) : 0;
-	const size_t referenced = hash && h->referenced ? h->max_entries : 0;
+	struct pf_map_part parts[PF_WORLD_PARTS];
+	const uint32_t n = pf_world_parts(map, parts);
 	size_t at = 0;
 
-	if (!saved)
-		return impl + arena + buckets + referenced;
-	copy(map->impl, map->impl, impl, saved, &at, save);
-	copy(map->arena, map->arena, arena, saved, &at, save);
-	if (hash)
-		copy(h->buckets, h->buckets, buckets, saved, &at, save);
-	if (referenced)
-		copy(h->referenced, h->referenced, referenced, saved, &at, save);
+	for (uint32_t i = 0; i < n; i++) {
+		if (saved)
+			memcpy(save ? saved + at : parts[i].bytes, save ? parts[i].bytes : saved + at, parts[i].size);
+		at += parts[i].size;
+	}
 	return at;
 }
 
@@ -212,16 +221,21 @@ static void add_targets(struct pf_world *w)
 	}
 }
 
+void pf_world_rebind(struct pf_world *w)
+{
+	for (uint32_t i = 0; i < 4 * PF_CAMPAIGN_MAPS; i++)
+		if (w->slots[i].binding)
+			pf_ref_put(&w->slots[i].binding->ref);
+	memset(w->slots, 0, sizeof(w->slots));
+	bind(w);
+}
+
 struct pf_world *pf_world_pool(void)
 {
 	struct pf_world *w = pf_world_create(pf_pool_defs, &pf_pool_inner, PF_POOLS);
 	PF_REQUIRE(w);
 	add_targets(w);
-	for (uint32_t i = 0; i < 4 * PF_CAMPAIGN_MAPS; i++) /* the bindings as they are now */
-		if (w->slots[i].binding)
-			pf_ref_put(&w->slots[i].binding->ref);
-	memset(w->slots, 0, sizeof(w->slots));
-	bind(w);
+	pf_world_rebind(w);
 	/* Contents that the verifier may know. */
 	static const uint64_t known[8] = { 0, 1, 8, 40, 63, 200, UINT64_MAX, 0x8000000000000000 };
 	memcpy(w->maps[PF_POOL_RODATA].map->arena + w->maps[PF_POOL_RODATA].map->value_offset, known, sizeof(known));
@@ -331,4 +345,25 @@ uint32_t pf_corpus_load(const char *path, struct pf_world **worlds, uint32_t cap
 	}
 	fclose(file);
 	return found;
+}
+
+uint64_t pf_campaign_sample(const struct pf_corpus *from, uint64_t seed, uint64_t index, struct pf_sample *s, uint32_t *world)
+{
+	struct pf_rng rng = { seed * 0x9e3779b97f4a7c15u + index };
+	(void)pf_rng_next(&rng);
+	rng.state ^= index << 32;
+	if (from->count && pf_rng_chance(&rng, from->mutate)) {
+		*world = 1 + pf_rng_below(&rng, from->count);
+		struct pf_world *w = from->worlds[*world - 1];
+		s->world = w;
+		s->count = w->count;
+		s->mutated = true;
+		memcpy(s->insns, w->insns, w->count * sizeof(w->insns[0]));
+		pf_campaign_mutate(s, &rng, 1 + pf_rng_below(&rng, 3));
+	} else {
+		*world = 0;
+		s->world = from->pool;
+		pf_campaign_make(s, &rng);
+	}
+	return pf_rng_next(&rng);
 }

@@ -52,6 +52,8 @@ class Place:
     align: int
     #: (map, offset) when it lies in the only value of an array.
     value: tuple[int, int] | None = None
+    #: The offset is not one number, as far as is known.
+    variable: bool = False
 
 
 class Emitter:
@@ -173,16 +175,26 @@ class Emitter:
         base = self.let(f"inttoptr i64 {self.get(reg)} to ptr")
         pointer = self.let(f"getelementptr i8, ptr {base}, i64 {off}") if off else base
         fact = self.fact(reg)
-        if fact is None:
-            return Place(pointer, True, 1)
+        variable = fact is None or fact[9] != 0
+        if fact is None or fact[0] not in (*_PLAIN, "map_value"):
+            return Place(pointer, True, 1, variable=variable)
         if fact[0] in _PLAIN:
-            return Place(pointer, False, 1)
-        if fact[0] != "map_value":
-            return Place(pointer, True, 1)
+            return Place(pointer, False, 1, variable=variable)
         # Values are 8-aligned in every map (map_impl.h, M3), so the offset's low bits decide.
         aligned = (fact[8] + off & size - 1) == 0 and fact[9] & size - 1 == 0
         value = (fact[2], fact[8] + off) if fact[9] == 0 and fact[2] != NO_MAP else None
-        return Place(pointer, True, size if aligned else 1, value)
+        return Place(pointer, True, size if aligned else 1, value, variable)
+
+    def apart(self, place: Place, value: str) -> str:
+        """The 64-bit value for a store there, as something that LLVM cannot relate to the address.
+
+        LLVM 22 ends the process when a store's address is made of the very value that is stored
+        and that is a shifted and masked number ((x >> 59) & 30): its instruction selection folds
+        the mask into the address and leaves a cycle. No instruction is made of this.
+        """
+        if not place.variable or not value.startswith("%"):
+            return value
+        return self.let(f'call i64 asm "", "=r,0"(i64 {value})')
 
     def load(self, reg: int, off: int, size: int) -> str:
         """Loads `size` bytes as an integer of that width."""
@@ -201,6 +213,8 @@ class Emitter:
     def store(self, reg: int, off: int, size: int, value: str) -> None:
         """Stores an integer of `size` bytes."""
         place = self.place(reg, off, size)
+        if size == 8:
+            value = self.apart(place, value)
         text = f"i{size * 8} {value}, ptr {place.pointer}"
         if place.shared and place.align >= size:
             self.do(f"store atomic {text} unordered, align {size}, {PROGRAM}")

@@ -79,6 +79,8 @@ def _release(size: int) -> Handler:
         if size < 8:
             value = e.let(f"trunc i64 {value} to i{size * 8}")
         place = e.place(insn.dst, insn.off, size)
+        if size == 8:
+            value = e.apart(place, value)
         e.do(
             f"store atomic i{size * 8} {value}, ptr {place.pointer} release, align {size}, {PROGRAM}"
         )
@@ -94,6 +96,8 @@ def _modify(word: str, bits: int, *, fetches: bool) -> Handler:
     def emit(e: Emitter, insn: Insn) -> bool:
         value = e.get(insn.src) if bits == 64 else e.get32(insn.src)
         place = e.place(insn.dst, insn.off, bits // 8)
+        if bits == 64:
+            value = e.apart(place, value)
         old = e.let(
             f"atomicrmw {word} ptr {place.pointer}, i{bits} {value} {order}, align {bits // 8}, "
             f"{PROGRAM}"
@@ -111,6 +115,8 @@ def _compare(bits: int) -> Handler:
             (e.get(insn.src), e.get(0)) if bits == 64 else (e.get32(insn.src), e.get32(0))
         )
         place = e.place(insn.dst, insn.off, bits // 8)
+        if bits == 64:
+            value = e.apart(place, value)
         pair = e.let(
             f"cmpxchg ptr {place.pointer}, i{bits} {expected}, i{bits} {value} seq_cst seq_cst, "
             f"align {bits // 8}, {PROGRAM}"

@@ -30,6 +30,9 @@ if _missing:
 
 #: Instructions above which the program is not copied into the loop over the packets.
 INLINE_MAX = 600
+#: Conditional jumps above which nothing is compiled: LLVM 22 gives up simplifying the control flow of
+#: some programs with 4,000 of them by ending the process.
+BRANCHES_MAX = 2000
 _HEADER = """\
 target datalayout = "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128-n8:16:32:64-S128"
 target triple = "x86_64-unknown-linux-gnu"
@@ -178,7 +181,15 @@ def load_field(e: Emitter, field: CtxField) -> str:
 
 def translate(unit: Unit) -> str:
     """The IR text of a verified program; raises `CompileError` for what cannot be compiled."""
-    shape = Shape(unit, decode(unit.insns))
+    insns = decode(unit.insns)
+    branches = sum(i is not None and i.form in ("JMP_IMM", "JMP_REG") for i in insns)
+    if branches > BRANCHES_MAX:
+        raise CompileError(
+            "too many conditional jumps to compile",
+            found=branches,
+            expected=f"at most {BRANCHES_MAX}",
+        )
+    shape = Shape(unit, insns)
     lines: list[str] = []
     for start, function in shape.functions.items():
         text = Emitter(shape, function).text()
