@@ -129,31 +129,61 @@ static void sift(struct pf_select *s, struct pf_batch *batch)
 	batch->n = kept;
 }
 
-static enum pf_err select_next(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag)
+/* What the inner source's next or fill gives and is wanted. `more`: something was left out, and nothing is given. */
+static enum pf_err take(struct pf_select *s, struct pf_batch *batch, struct pf_diag *diag,
+			enum pf_err (*get)(struct pf_source *, struct pf_batch *, struct pf_diag *), int *more)
 {
-	struct pf_select *s = (struct pf_select *)source;
 	const uint32_t capacity = batch->capacity;
-	uint64_t left = s->options.limit - s->info.packets;
+	const uint64_t left = s->options.limit - s->info.packets;
 	enum pf_err err = PF_OK;
 
 	batch->n = 0;
-	s->info.done = !left;
-	if (!s->inner || !left)
-		return PF_OK;
-	if (left < capacity)
-		batch->capacity = (uint32_t)left; /* T2: of the inner source nothing else is taken */
-	for (unsigned round = 0; round < ROUNDS; round++) {
-		err = s->inner->next(s->inner, batch, diag);
-		if (err || !batch->n)
-			break;
-		sift(s, batch);
-		if (batch->n)
-			break;
-		err = PF_EINTR;
+	*more = 0;
+	if (s->inner && left) {
+		if (left < capacity)
+			batch->capacity = (uint32_t)left; /* T2: of the inner source nothing else is taken */
+		err = get(s->inner, batch, diag);
+		batch->capacity = capacity;
+		if (!err && batch->n) {
+			sift(s, batch);
+			*more = !batch->n;
+		}
 	}
-	batch->capacity = capacity;
 	s->info.done = s->info.packets == s->options.limit;
 	return err;
+}
+
+static enum pf_err select_next(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag)
+{
+	struct pf_select *s = (struct pf_select *)source;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		int more;
+		enum pf_err err = take(s, batch, diag, s->inner ? s->inner->next : NULL, &more);
+
+		if (err || !more)
+			return err;
+	}
+	return PF_EINTR;
+}
+
+static enum pf_err select_fill(struct pf_source *source, struct pf_batch *batch, struct pf_diag *diag)
+{
+	struct pf_select *s = (struct pf_select *)source;
+	int more;
+	enum pf_err err;
+
+	do
+		err = take(s, batch, diag, s->inner ? s->inner->fill : NULL, &more);
+	while (!err && more); /* it ends: memory does */
+	return err;
+}
+
+static enum pf_err select_renew(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag)
+{
+	struct pf_select *s = (struct pf_select *)source;
+
+	return s->inner ? s->inner->renew(s->inner, chunk, diag) : PF_OK;
 }
 
 static const struct pf_iface *select_iface(const struct pf_source *source, uint32_t index)
@@ -182,6 +212,14 @@ enum pf_err pf_select_create(const struct pf_select_options *options, struct pf_
 
 void pf_select_destroy(struct pf_select *s) { free(s); }
 
-void pf_select_attach(struct pf_select *s, struct pf_source *inner) { s->inner = inner; }
+void pf_select_attach(struct pf_select *s, struct pf_source *inner)
+{
+	const int lends = inner && inner->fill && inner->renew;
+
+	s->inner = inner;
+	s->source.fill = lends ? select_fill : NULL;
+	s->source.renew = lends ? select_renew : NULL;
+	s->source.prompt = inner && inner->prompt;
+}
 
 void pf_select_info(const struct pf_select *s, struct pf_select_info *info) { *info = s->info; }

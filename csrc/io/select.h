@@ -13,6 +13,7 @@
  *      interface, rounded up, and times follow them, so that what programs see is what is written. A time that has
  *      no number in its interface's field is the field's last.
  *   T4 Programs' index counts what is given (the caller's batch->first, as in any source).
+ *   T5 It lends its inner source's memory (D5) where that does.
  *
  * Threads: one at a time.
  */

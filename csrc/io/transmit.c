@@ -225,6 +225,7 @@ enum pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t ports, uint32_t r
 		ports = 1;
 	if (!t)
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_LIVE_SEND, 0, 0, 0, 0, pf_err_text(PF_ENOMEM));
+	t->sink.actions = 1u << PF_XDP_PASS | 1u << PF_XDP_TX | 1u << PF_XDP_REDIRECT;
 	t->sink.emit = transmit_emit;
 	t->sink.flush = transmit_flush;
 	t->retry_ns = (uint64_t)(retry_ms ? retry_ms : RETRY_MS) * 1000000u;

@@ -54,6 +54,11 @@ cdef class Selection(PacketSource):
         return {"packets": i.packets, "pass_packets": i.pass_packets, "left_out": i.left_out, "shift_ns": i.shift_ns,
                 "done": bool(i.done)}
 
+    @property
+    def read_ns(self):
+        """Nanoseconds that the attached reader spent reading."""
+        return 0 if self.inner is None else self.inner.info()["read_ns"]
+
 
 cdef class Pace(PacketSource):
     """Gives the packets of attached sources when they are due. `rate`: in billionths."""
