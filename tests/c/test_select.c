@@ -159,6 +159,51 @@ static void test_nothing_wanted(void)
 	pf_select_destroy(b.select);
 }
 
+/* T5: what is in memory is sifted by the same rules, and an exchange of memory goes through. */
+static enum pf_err feed_renew(struct pf_source *source, struct pf_chunk *chunk, struct pf_diag *diag)
+{
+	(void)source;
+	(void)diag;
+	chunk->capacity = 77;
+	return PF_OK;
+}
+
+static void test_lending(void)
+{
+	const int64_t at[] = {9, 1, 1, 1, 1, 1, 1, 8, 7, 6};
+	struct pf_select_options options = everything;
+	struct bench b;
+	struct pf_chunk chunk = {NULL, 0};
+
+	options.from_ns = 5;
+	options.limit = 3;
+	set_up(&b, &options, at, 10);
+	struct pf_source *source = pf_select_source(b.select);
+	CHECK(!source->fill && !source->renew);
+	b.feed.source.fill = feed_next;
+	b.feed.source.renew = feed_renew;
+	b.feed.source.prompt = 1;
+	pf_select_attach(b.select, &b.feed.source);
+	CHECK(source->fill && source->renew && source->prompt);
+	CHECK_EQ(source->next(source, &b.batch, NULL), PF_OK);
+	CHECK_EQ(b.batch.n, 1);
+	CHECK_EQ(b.desc[0].ts_ns, 9);
+	b.feed.piece = 1;
+	CHECK_EQ(source->fill(source, &b.batch, NULL), PF_OK); /* over what is not wanted */
+	CHECK_EQ(b.batch.n, 1);
+	CHECK_EQ(b.desc[0].ts_ns, 8);
+	CHECK_EQ(source->fill(source, &b.batch, NULL), PF_OK);
+	CHECK_EQ(b.desc[0].ts_ns, 7);
+	CHECK_EQ(source->fill(source, &b.batch, NULL), PF_OK); /* the limit */
+	CHECK_EQ(b.batch.n, 0);
+	CHECK_EQ(b.feed.given, 9);
+	CHECK_EQ(source->renew(source, &chunk, NULL), PF_OK);
+	CHECK_EQ(chunk.capacity, 77);
+	pf_select_attach(b.select, NULL);
+	CHECK(!source->fill && !source->renew);
+	pf_select_destroy(b.select);
+}
+
 /* T3: passes of 100, 160, 130, 220: 120 long, a mean gap of 40. */
 static void test_passes(void)
 {
@@ -260,6 +305,7 @@ int main(void)
 	test_spans();
 	test_limits_stop_reading();
 	test_nothing_wanted();
+	test_lending();
 	test_passes();
 	test_units();
 	test_passes_that_take_all_time();
