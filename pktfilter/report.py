@@ -56,7 +56,9 @@ def summary(result: ReplayResult, bold: Callable[[str], str] = str) -> str:
 
 def _facts(result: ReplayResult) -> list[str]:
     lines = []
-    if result.packets and result.elapsed_s > 0:
+    if result.timing is not None and result.timing.late_max_us is not None:
+        lines.append(f"{result.elapsed_s:.3f} s")  # paced: the rate is not what the machine can do
+    elif result.packets and result.elapsed_s > 0:
         per_second = result.packets / result.elapsed_s
         lines.append(
             f"{result.elapsed_s:.3f} s, {rate(per_second)}packet/s, {1e9 / per_second:.0f} ns/packet"
@@ -74,6 +76,14 @@ def _facts(result: ReplayResult) -> list[str]:
         f"{count:,} packets written to {'standard output' if path == '-' else path}"
         for path, count in result.written.items()
     ]
+    if result.timing is not None:
+        from .report_timing import timing_lines
+
+        lines += timing_lines(result.timing)
+    if result.injected is not None:
+        from .report_live import sent_line
+
+        lines.append(sent_line(result.injected))
     if result.faults:
         lines.append(
             f"{result.faults:,} runs were stopped by the checked interpreter (counted as ABORTED)"
@@ -87,7 +97,11 @@ def _facts(result: ReplayResult) -> list[str]:
 def progress_line(progress: Progress) -> str:
     """One line for a terminal: share done, packets, rate, time left."""
     parts = [f"{progress.packets:,} packets"]
-    if progress.elapsed_s > 0:
+    if progress.timing is not None:
+        from .report_timing import progress_text
+
+        parts.append(progress_text(progress.timing))
+    elif progress.elapsed_s > 0:
         parts.append(f"{rate(progress.packets / progress.elapsed_s)}packet/s")
     return ", ".join(parts)
 

@@ -9,7 +9,7 @@ from .report import rate
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from .session.live_results import GenerationReport, LiveResult
+    from .session.live_results import GenerationReport, LiveResult, SentCounts
 
 #: Generations shown while it runs.
 ROWS = 8
@@ -140,18 +140,7 @@ def _facts(result: LiveResult) -> list[str]:
             if value:
                 parts.append(f"{value:,} {what}")
         lines.append(f"{entry.name}: " + ", ".join(parts))
-    for sent in result.sent:
-        if not (sent.sent or sent.dropped or sent.too_long or sent.refused):
-            continue
-        parts = [f"{sent.sent:,} sent"]
-        for value, what in (
-            (sent.dropped, "dropped: the queue was full"),
-            (sent.too_long, "too long for the interface"),
-            (sent.refused, "refused by the kernel"),
-        ):
-            if value:
-                parts.append(f"{value:,} {what}")
-        lines.append(f"{sent.name}: " + ", ".join(parts))
+    lines += [sent_line(sent) for sent in result.sent if sent.attempted]
     lines += [f"{result.uncovered:,} packets saw no program"] if result.uncovered else []
     lines += [
         f"{count:,} packets written to {'standard output' if path == '-' else path}"
@@ -165,3 +154,17 @@ def _facts(result: LiveResult) -> list[str]:
         )
         lines.append(f"first: {result.first_fault}")
     return lines
+
+
+def sent_line(sent: SentCounts) -> str:
+    """What became of the packets for one interface."""
+    parts = [f"{sent.sent:,} sent"]
+    for value, what in (
+        (sent.dropped, "dropped: the queue was full"),
+        (sent.too_long, "too long for the interface"),
+        (sent.cut, "not sent: the capture holds only their beginning"),
+        (sent.refused, "refused by the kernel"),
+    ):
+        if value:
+            parts.append(f"{value:,} {what}")
+    return f"{sent.name}: " + ", ".join(parts)

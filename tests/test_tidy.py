@@ -58,6 +58,7 @@ PY_RANK = {
     "report_swap": 5,
     "report_live": 5,
     "benchmarks": 5,
+    "report_timing": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

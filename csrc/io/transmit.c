@@ -23,6 +23,7 @@ struct waiting {
 
 struct pf_transmit {
 	struct pf_sink sink;
+	uint32_t ports;
 	int fd[PF_RING_PORTS];
 	uint32_t ifindex[PF_RING_PORTS];
 	uint64_t retry_ns;
@@ -71,15 +72,17 @@ static int make_room(struct pf_transmit *t, uint32_t len)
 }
 
 /* X1: the port to send on, or none. */
-static int destination(uint8_t action, uint32_t from, uint32_t *to)
+static int destination(const struct pf_transmit *t, uint8_t action, uint32_t from, uint32_t *to)
 {
+	const int single = t->ports == 1;
+
 	switch ((enum pf_action)action) {
 	case PF_XDP_PASS:
 	case PF_XDP_REDIRECT:
-		*to = from ^ 1;
+		*to = single ? 0 : from ^ 1;
 		return 1;
 	case PF_XDP_TX:
-		*to = from;
+		*to = single ? 0 : from;
 		return 1;
 	case PF_XDP_ABORTED:
 	case PF_XDP_DROP:
@@ -95,11 +98,11 @@ static void transmit_emit(struct pf_sink *sink, const struct pf_source *source, 
 	uint32_t linear = (uint32_t)(packet->data_end - packet->data), len = pf_packet_length(packet), port;
 
 	(void)source;
-	if (t->failed.err || PF_BUG_ON(desc->iface >= PF_RING_PORTS) ||
-	    !destination(verdict->action, desc->iface, &port))
+	if (t->failed.err || PF_BUG_ON(t->ports > 1 && desc->iface >= t->ports) ||
+	    !destination(t, verdict->action, desc->iface, &port))
 		return;
 	if (desc->caplen < desc->wire_len) { /* X1: the rest of it is not here */
-		t->counts[port].too_long++;
+		t->counts[port].cut++;
 		return;
 	}
 	if (!make_room(t, len)) {
@@ -194,7 +197,7 @@ static enum pf_err transmit_flush(struct pf_sink *sink, struct pf_diag *diag)
 	struct iovec parts[GROUP];
 	uint64_t waited_since = 0; /* one budget a flush, X3 */
 
-	for (uint32_t port = 0; port < PF_RING_PORTS && t->count; port++) {
+	for (uint32_t port = 0; port < t->ports && t->count; port++) {
 		unsigned n;
 
 		for (uint32_t at = 0; at < t->count && !t->failed.err;) {
@@ -211,21 +214,25 @@ static enum pf_err transmit_flush(struct pf_sink *sink, struct pf_diag *diag)
 
 /* ---- beginning and end ---- */
 
-enum pf_err pf_transmit_open(const uint32_t ifindex[PF_RING_PORTS], uint32_t retry_ms, struct pf_transmit **out,
+enum pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t ports, uint32_t retry_ms, struct pf_transmit **out,
 			     struct pf_diag *diag)
 {
 	struct pf_transmit *t = calloc(1, sizeof *t);
 	struct pf_diag why = {.err = PF_EIO};
 
 	*out = NULL;
+	if (PF_BUG_ON(!ports || ports > PF_RING_PORTS))
+		ports = 1;
 	if (!t)
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_LIVE_SEND, 0, 0, 0, 0, pf_err_text(PF_ENOMEM));
+	t->sink.actions = 1u << PF_XDP_PASS | 1u << PF_XDP_TX | 1u << PF_XDP_REDIRECT;
 	t->sink.emit = transmit_emit;
 	t->sink.flush = transmit_flush;
 	t->retry_ns = (uint64_t)(retry_ms ? retry_ms : RETRY_MS) * 1000000u;
 	for (uint32_t i = 0; i < PF_RING_PORTS; i++)
 		t->fd[i] = -1;
-	for (uint32_t i = 0; i < PF_RING_PORTS; i++) {
+	t->ports = ports;
+	for (uint32_t i = 0; i < ports; i++) {
 		t->ifindex[i] = ifindex[i];
 		t->fd[i] = pf_packet_socket(ifindex[i], i, &why);
 		if (t->fd[i] < 0) {

@@ -82,6 +82,29 @@ cdef extern from "io/writer.h" nogil:
     pf_sink *pf_writer_sink(pf_writer *writer)
 
 
+cdef extern from "io/select.h" nogil:
+    struct pf_select:
+        pass
+    struct pf_select_options:
+        int64_t from_ns
+        int64_t to_ns
+        uint8_t from_relative
+        uint8_t to_relative
+        uint64_t limit
+    struct pf_select_info:
+        uint64_t packets
+        uint64_t pass_packets
+        uint64_t left_out
+        uint64_t shift_ns
+        uint8_t done
+    pf_err pf_select_create(const pf_select_options *options, pf_select **select, pf_diag *diag)
+    void pf_select_destroy(pf_select *select)
+    void pf_select_attach(pf_select *select, pf_source *inner)
+    void pf_select_pass(pf_select *select)
+    void pf_select_get_info "pf_select_info"(const pf_select *select, pf_select_info *info)
+    pf_source *pf_select_source(pf_select *select)
+
+
 cdef extern from "io/ring.h" nogil:
     enum: PF_RING_PORTS
     enum pf_partial:
@@ -129,8 +152,9 @@ cdef extern from "io/transmit.h" nogil:
         uint64_t sent_bytes
         uint64_t dropped
         uint64_t too_long
+        uint64_t cut
         uint64_t refused
-    pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t retry_ms, pf_transmit **transmit, pf_diag *diag)
+    pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t ports, uint32_t retry_ms, pf_transmit **transmit, pf_diag *diag)
     void pf_transmit_close(pf_transmit *transmit)
     void pf_transmit_get_counts "pf_transmit_counts"(const pf_transmit *transmit, uint32_t port,
                                                      pf_transmit_counts *counts)

@@ -59,15 +59,15 @@ cdef class Ring(PacketSource):
 
 
 cdef class Transmit(PacketSink):
-    """Sends what passes to the other of two interfaces, and what is TX back."""
+    """Sends what passes to the other of two interfaces, and what is TX back; all of it to the only one."""
     cdef pf_transmit *ptr
 
-    def __cinit__(self, uint32_t first, uint32_t second, *, uint32_t retry_ms=0):
+    def __cinit__(self, uint32_t first, uint32_t second=0, *, uint32_t retry_ms=0):
         cdef uint32_t[2] ifindex
         cdef pf_diag diag
         cdef pf_err err
         ifindex[0], ifindex[1] = first, second
-        err = pf_transmit_open(ifindex, retry_ms, &self.ptr, &diag)
+        err = pf_transmit_open(ifindex, 2 if second else 1, retry_ms, &self.ptr, &diag)
         if err:
             raise_diag(err, &diag)
         self.sink = pf_transmit_sink(self.ptr)

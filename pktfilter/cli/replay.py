@@ -35,6 +35,7 @@ from .running import (
     print_trace,
     watched,
 )
+from .timing import timing_of, timing_options
 from .trials import begin_trial, check_trial_options
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _swap_option(text: str) -> tuple[int, str]:
     "faults, drops 5 points more or less, or takes over twice as long. All but faults are judged once "
     "each program ran 1000 packets.",
 )
+@timing_options
 @linear_option
 @unverified_option
 @watch_option
@@ -143,6 +145,7 @@ def replay_command(
     unverified: bool,
     watch: bool,
     control: Path | None,
+    **timing: Any,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
     if write is None and (which or comment):
@@ -152,6 +155,7 @@ def replay_command(
         )
     check_trial_options(shadow, canary, fraction, guard, swaps)
     resolve_engine(engine)
+    timed = timing_of(timing, workers)
     parsed = [_swap_option(text) for text in swaps]
     to_stdout = write == "-"
     loaded: dict[str, Program] = {}
@@ -182,6 +186,7 @@ def replay_command(
             swaps=plan,
             on_progress=on_progress,
             on_trace=print_trace,
+            **timed,
         )
         after = LONG_SECONDS if control is None else 0.0
         with (

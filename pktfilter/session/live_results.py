@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class SentCounts:
-    """Packets sent out of one interface: let through = sent + dropped + too_long + refused.
+    """Packets sent out of one interface: let through = sent + dropped + too_long + cut + refused.
 
-    `dropped`: its queue stayed full; `too_long` for it, or captured cut; `refused` by the kernel for
-    another reason.
+    `dropped`: its queue stayed full; `too_long` for it; `cut` when they were captured, and so not
+    sent; `refused` by the kernel for another reason.
     """
 
     name: str
@@ -25,7 +25,13 @@ class SentCounts:
     sent_bytes: int = 0
     dropped: int = 0
     too_long: int = 0
+    cut: int = 0
     refused: int = 0
+
+    @property
+    def attempted(self) -> int:
+        """Packets that were let through."""
+        return self.sent + self.dropped + self.too_long + self.cut + self.refused
 
 
 @dataclass

@@ -13,10 +13,15 @@ from ..sources import Source
 DEFAULT_BATCH = 256
 BATCH_MAX = 65536
 WORKERS_MAX: int = _pipeline.WORKERS_MAX
+#: Pauses of a capture longer than this many seconds are shortened to it, unless said otherwise.
+MAX_GAP = 60.0
 
 
-def blame(error: Any, source: Source, sink: Sink | None) -> Any:
-    """Puts the file's name into an error of the core; damage of compression comes first."""
+def blame(error: Any, source: Source, sink: Sink | None, injector: Any = None) -> Any:
+    """Puts the name of file or interface into an error of the core; damage of compression comes first."""
+    if getattr(error, "port", None) is not None:
+        error.file = error.file or injector.interface
+        return error
     if isinstance(error, OutputError):
         error.file = None if sink is None else sink.label
         return error

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .._core.run import REPLAY_DONE, REPLAY_UNTIL
-from ..errors import CaptureError, InputError, OutputError, TransactionError
+from ..errors import CaptureError, InputError, InterfaceError, OutputError, TransactionError
 from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
-from ..sinks import LET_THROUGH, Sink
+from ..sinks import LET_THROUGH, STDOUT, Sink
 from ..sources import PathLike, Source, expand
 from ..sources.ahead import Ahead
-from .options import DEFAULT_BATCH, blame, check_options
+from .options import DEFAULT_BATCH, MAX_GAP, blame, check_options
+from .pacing import Timing, check_injection, sending_failed
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions, check_cpus
 
 if TYPE_CHECKING:
+    from .._core.io import PacketSink, PacketSource
+    from ..errors import PktfilterError
     from ..handles.tiers import TierUp
+    from .injection import Injector
+    from .spans import TimeLike
 
 #: How long the core runs before Python looks at signals, progress and swaps.
 SLICE_NS = 50_000_000
@@ -52,6 +57,13 @@ class Replay:
         on_trace: Callable[[list[str], int], None] | None = None,
         unordered: bool = False,
         overlap: bool | None = None,
+        speed: str = "max",
+        loop: int = 1,
+        limit: int | None = None,
+        from_time: TimeLike | None = None,
+        to_time: TimeLike | None = None,
+        max_gap: float | None = MAX_GAP,
+        inject: str | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
@@ -71,7 +83,22 @@ class Replay:
                     found=first_packet,
                     expected="0 to 2^64 - 2",
                 )
+        self._timing = Timing(
+            speed=speed,
+            loop=loop,
+            limit=limit,
+            from_time=from_time,
+            to_time=to_time,
+            max_gap=max_gap,
+        )
         self.names = expand(inputs)
+        self._timing.check_inputs(self.names)
+        self._injector: Injector | None = None
+        if inject is not None:
+            check_injection(self._timing, workers)
+            from .injection import Injector
+
+            self._injector = Injector(inject)
         self.hook = hook
         self._swaps = sorted(swaps, key=lambda swap: swap[0])
         self._as_ethernet = as_ethernet
@@ -86,10 +113,11 @@ class Replay:
             linear=linear,
             trace=on_trace is not None,
             unordered=unordered,
-            overlap=overlap,
+            # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
+            overlap=False if self._timing.paced else overlap,
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
-        self._total = _total_size(self.names)
+        self._total = self._timing.total(_total_size(self.names))
         self._done_bytes = 0
         self._pace: tuple[float, int | None] = (0.0, 0)  # seconds, stored bytes of this input
         self._tiers: TierUp | None = None
@@ -125,15 +153,18 @@ class Replay:
                             actions=self._actions,
                             comment=self._comment,
                             inputs=self.names,
+                            # Whoever reads a paced output from a pipe wants packets when they come.
+                            buffer=1 if self._timing.paced and self._write == STDOUT else 0,
                         )
                     )
                 start = time.perf_counter()
-                for name in self.names:
+                out = self._out(sink)
+                for number, name in self._inputs():
                     if self._stopped:
                         break
-                    iface = self._run_input(name, sink, start)
+                    iface = self._run_input(number, name, sink, out, start)
                     first_iface = first_iface or iface
-                    if result.errors and isinstance(result.errors[-1], OutputError):
+                    if self._timing.done or (result.errors and sending_failed(result.errors[-1])):
                         break
                 result.swaps_left = [n for n, _, _ in self._swaps]
                 result.elapsed_s = time.perf_counter() - start
@@ -157,11 +188,26 @@ class Replay:
     def _open(self, name: str) -> Source:
         return Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
 
-    def _run_input(self, name: str, sink: Sink | None, start: float) -> Any:
+    def _inputs(self) -> Iterator[tuple[int, str]]:
+        """Number and name of each input, pass after pass."""
+        yield from enumerate(self.names)
+        while self._timing.next_pass():
+            yield from enumerate(self.names)
+
+    def _out(self, sink: Sink | None) -> PacketSink | None:
+        """Where packets go."""
+        if self._injector is not None:
+            return self._injector.beside(sink)
+        return None if sink is None else sink.writer
+
+    def _run_input(
+        self, number: int, name: str, sink: Sink | None, out: PacketSink | None, start: float
+    ) -> Any:
         """Runs one input; its errors go into the result. Returns its first interface."""
         result = self._result
-        report = InputReport(name)
-        result.inputs.append(report)
+        if number == len(result.inputs):
+            result.inputs.append(InputReport(name))
+        report = result.inputs[number]
         before = self._runner.next_packet
         try:
             source = self._ahead.take(name)
@@ -169,39 +215,45 @@ class Replay:
             self._stopped = True
             return None
         except CaptureError as error:
-            report.error = str(error)
-            result.errors.append(error)
+            self._note(error, report)
             return None
         with source:
+            packets = self._timing.attach(source.reader)
             try:
                 try:
-                    self._loop(source, sink, start)
+                    self._loop(source, packets, out, start)
                 finally:
-                    self._drain(source, sink)
-                if not self._stopped:
+                    self._drain(packets, out)
+                if not (self._stopped or self._timing.done):
                     source.check()
-            except (CaptureError, OutputError) as error:
-                error = blame(error, source, sink)
-                report.truncated = isinstance(error, CaptureError) and error.damaged
-                report.error = str(error)
-                result.errors.append(error)
+            except (CaptureError, OutputError, InterfaceError) as error:
+                self._note(blame(error, source, sink, self._injector), report)
             except KeyboardInterrupt:
                 self._stopped = True
-            report.packets = self._runner.next_packet - before
+            self._timing.detach()
+            report.packets += self._runner.next_packet - before
             result.read_s += source.reader.info()["read_ns"] / 1e9
             self._done_bytes += source.size or 0
             self._pace = (time.perf_counter() - start, 0)
             return source.reader.iface(0)
 
-    def _loop(self, source: Source, sink: Sink | None, start: float) -> None:
-        writer = None if sink is None else sink.writer
+    def _note(self, error: PktfilterError, report: InputReport) -> None:
+        """An error of an input or of where packets go; damage that a later pass meets again is no news."""
+        report.truncated = isinstance(error, CaptureError) and error.damaged
+        if report.error is None or sending_failed(error):
+            self._result.errors.append(error)
+        report.error = str(error)
+
+    def _loop(
+        self, source: Source, packets: PacketSource, out: PacketSink | None, start: float
+    ) -> None:
         while not self._stopped:
             until = self._swaps[0][0] if self._swaps else _NO_SWAP
             if self._runner.next_packet >= until:
-                self._drain(source, sink)  # no worker is behind when the program changes
+                self._drain(packets, out)  # no worker is behind when the program changes
                 self._swap()
                 continue
-            end = self._runner.step(source.reader, writer, until, SLICE_NS)
+            end = self._runner.step(packets, out, until, SLICE_NS)
             self._trace()
             if end == REPLAY_DONE:
                 return
@@ -209,8 +261,8 @@ class Replay:
             if end != REPLAY_UNTIL and self._on_progress is not None:
                 self._on_progress(self._progress(source, start))
 
-    def _drain(self, source: Source, sink: Sink | None) -> None:
-        self._runner.drain(source.reader, None if sink is None else sink.writer)
+    def _drain(self, packets: PacketSource, out: PacketSink | None) -> None:
+        self._runner.drain(packets, out)
         self._trace()
 
     def _trace(self) -> None:
@@ -243,6 +295,7 @@ class Replay:
             position=None if position is None else self._done_bytes + position,
             total=self._total,
             elapsed_s=time.perf_counter() - start,
+            timing=self._timing.report(0, 0, 0.0) if self._timing.paced else None,
         )
 
     def _finish_sink(self, sink: Sink | None, iface: Any) -> None:
@@ -269,6 +322,10 @@ class Replay:
         result.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
         if self._tiers is not None:
             result.note_tiers(self._tiers)
+        if self._timing.active or self._injector is not None:
+            result.timing = self._timing.report(result.packets, result.bytes, result.elapsed_s)
+        if self._injector is not None:
+            result.injected = self._injector.report(result.elapsed_s)
         fault = self._runner.first_fault()
         if fault is not None:
             index, name, error = fault
@@ -283,6 +340,12 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     flow alone), `overlap` (reading in a thread of its own; None: where that gains), `batch` (packets
     between two quiescent states), `engine`, `seed` (of bpf_get_prandom_u32), `linear` ("kernel": at
     most 3,520 linear bytes as in Linux; "full"), `as_ethernet`, `swaps` [(first packet, link, program)].
+
+    What runs and when: `speed` ("max", "1x", "0.5x", "pps:N", "mbps:N"), `loop` (passes; 0: without end),
+    `limit` (packets over all passes), `from_time` and `to_time` (from <= time < to: ISO 8601, seconds since
+    the epoch, "+SECONDS" after the first packet, datetime, timedelta), `max_gap` (longest pause of the
+    capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
+    send).
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output

@@ -11,6 +11,8 @@ from .options import DEFAULT_BATCH
 if TYPE_CHECKING:
     from ..handles.tiers import Compiled, TierUp
     from ..handles.trial_report import TrialReport
+    from .injection import Injection
+    from .pacing import TimingReport
 
 
 @recordclass()
@@ -40,9 +42,10 @@ class ReplayResult:
 
     `swaps_left` holds the packets of swaps that the inputs did not reach,
     `errors` what ended inputs or the output early, in order; everything before was processed; `trial`
-    is what a shadow or canary that ran beside it found (set by `replay --shadow` and `--canary`).
-    `compiled` lists programs that were compiled, or why they could not be, in `compile_s` in all;
-    `tier_ups` counts publications of better code while packets ran.
+    is what a shadow or canary that ran beside it found (set by `replay --shadow` and `--canary`);
+    `timing` what came of speed, passes, limit and span, `injected` of packets for an interface, each
+    None where it was not asked for. `compiled` lists programs that were compiled, or why they could not
+    be, in `compile_s` in all; `tier_ups` counts publications of better code while packets ran.
     """
 
     packets: int = 0
@@ -70,6 +73,8 @@ class ReplayResult:
     first_fault: str | None = None
     interrupted: bool = False
     trial: TrialReport | None = None
+    timing: TimingReport | None = None
+    injected: Injection | None = None
     errors: list[PktfilterError] = field(default_factory=list)
 
     def note_tiers(self, tiers: TierUp) -> None:
@@ -88,15 +93,18 @@ class ReplayResult:
         result["compiled"] = [asdict(entry) for entry in self.compiled]
         result["inputs"] = [asdict(entry) for entry in self.inputs]
         result["trial"] = None if self.trial is None else self.trial.to_json()
+        result["timing"] = None if self.timing is None else self.timing.to_json()
+        result["injected"] = None if self.injected is None else asdict(self.injected)
         result["errors"] = [str(error) for error in self.errors]
         return result
 
 
 @recordclass()
 class Progress:
-    """Where a replay is: packets so far, and stored bytes read of all (None: not known)."""
+    """Where a replay is: packets so far, stored bytes read of all (None: not known), its timing so far."""
 
     packets: int
     position: int | None
     total: int | None
     elapsed_s: float
+    timing: TimingReport | None = None

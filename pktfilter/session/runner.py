@@ -119,6 +119,9 @@ class Runner:
 
 
 def _read_ns(packets: PacketSource) -> int:
+    selected = getattr(packets, "read_ns", None)
+    if selected is not None:
+        return int(selected)
     info = getattr(packets, "info", None)
     return 0 if info is None else int(info()["read_ns"])
 

@@ -70,7 +70,7 @@ static void test_sent_is_received(uint32_t lo)
 	enum pf_err err;
 
 	CHECK_EQ(pf_ring_open(&options, &ring, &diag), PF_OK);
-	CHECK_EQ(pf_transmit_open(ports, 0, &transmit, &diag), PF_OK);
+	CHECK_EQ(pf_transmit_open(ports, PF_RING_PORTS, 0, &transmit, &diag), PF_OK);
 	struct pf_source *source = pf_ring_source(ring);
 	struct pf_sink *sink = pf_transmit_sink(transmit);
 	CHECK_EQ(source->next(source, &batch, &diag), PF_EINTR); /* nothing yet: a slice, then the caller's turn */
@@ -137,14 +137,14 @@ static void test_cut_packets_are_not_sent(uint32_t lo)
 	struct pf_transmit_counts counts;
 	struct pf_transmit *transmit;
 
-	CHECK_EQ(pf_transmit_open(ports, 0, &transmit, NULL), PF_OK);
+	CHECK_EQ(pf_transmit_open(ports, PF_RING_PORTS, 0, &transmit, NULL), PF_OK);
 	struct pf_sink *sink = pf_transmit_sink(transmit);
 	pf_packet_init(&packet, data, desc.caplen, UINT32_MAX);
 	sink->emit(sink, NULL, &desc, &packet, &verdict);
 	CHECK_EQ(sink->flush(sink, NULL), PF_OK);
 	pf_transmit_counts(transmit, 1, &counts);
 	CHECK_EQ(counts.sent, 0);
-	CHECK_EQ(counts.too_long, 1);
+	CHECK_EQ(counts.cut, 1);
 	pf_transmit_close(transmit);
 }
 
@@ -161,7 +161,7 @@ static void test_a_lost_interface(uint32_t lo)
 	enum pf_err err;
 
 	CHECK_EQ(pf_ring_open(&options, &ring, &diag), PF_OK);
-	CHECK_EQ(pf_transmit_open(ports, 0, &transmit, &diag), PF_OK);
+	CHECK_EQ(pf_transmit_open(ports, PF_RING_PORTS, 0, &transmit, &diag), PF_OK);
 	struct pf_source *source = pf_ring_source(ring);
 	struct pf_sink *sink = pf_transmit_sink(transmit);
 	for (uint32_t i = 0; i < 10; i++)
@@ -188,7 +188,7 @@ static void test_a_lost_interface(uint32_t lo)
 	CHECK_EQ(pf_ring_open(&options, &ring, &diag), PF_ENODEV); /* down */
 	CHECK_EQ(diag.code, PF_DIAG_LIVE_DOWN);
 	const uint32_t absent[PF_RING_PORTS] = {99999, 99999};
-	CHECK_EQ(pf_transmit_open(absent, 0, &transmit, &diag), PF_ENODEV);
+	CHECK_EQ(pf_transmit_open(absent, PF_RING_PORTS, 0, &transmit, &diag), PF_ENODEV);
 	CHECK_EQ(diag.code, PF_DIAG_LIVE_GONE);
 	CHECK(loopback(1));
 }
