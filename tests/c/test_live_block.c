@@ -387,7 +387,7 @@ static enum pf_err counting_flush(struct pf_sink *sink, struct pf_diag *diag)
 
 static void test_a_tee_feeds_and_flushes_both(void)
 {
-	struct counting a = {.sink = {counting_emit, counting_flush}}, b = a;
+	struct counting a = {.sink = {.emit = counting_emit, .flush = counting_flush}}, b = a;
 	struct pf_tee tee;
 	struct pf_diag diag;
 
