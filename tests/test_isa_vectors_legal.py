@@ -219,6 +219,7 @@ def test_every_opcode_and_variant_against_the_rfc(kind: int) -> None:
 
 def test_every_diagnostic_becomes_one_sentence() -> None:
     families: dict[str, type[Exception] | tuple[type[Exception], ...]] = {
+        "NATIVE": ProgramError,
         "ISA": ProgramError,
         "PROG": ProgramError,
         "VM": errors.ExecutionFault,

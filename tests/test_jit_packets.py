@@ -97,7 +97,11 @@ def test_accepted_cases_compile_and_agree(topic: str, facts: bool) -> None:
             reference, native = make(entry), make(entry)
         except pf.PktfilterError:
             continue  # bare bytecode lacks what the case's object knows
-        compiled.stage(native, facts=facts)
+        try:
+            compiled.stage(native, facts=facts)
+        except pf.ProgramError as error:
+            assert "too many conditional jumps" in str(error), entry.name
+            continue
         ran += 1
         if entry.type == "memory":
             one, other = bytearray(range(200)), bytearray(range(200))

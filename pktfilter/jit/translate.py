@@ -124,7 +124,8 @@ class Shape:
 
     def _symbol(self, place: int) -> str:
         """One map, one symbol, by whatever numbers the program and the facts call it."""
-        return f"pf_map_{self.unit.same[place]}"
+        same = self.unit.same
+        return f"pf_map_{same[place] if same else place}"
 
     def map(self, place: int) -> str:
         """The address of the struct pf_map."""
