@@ -40,6 +40,7 @@ PY_RANK = {
     "digest": 0,
     "_core": 1,
     "objects": 2,
+    "expressions": 2,
     "assembler": 2,
     "disasm": 2,
     "diagnostics": 2,

@@ -168,9 +168,14 @@ static enum pf_err visit_prog(struct pf_reach *reach, const struct pf_world_plan
 	return PF_OK;
 }
 
+/* Of a family: what any of its members has. Who runs one falls back on a lower engine where it has not got this one. */
 static uint8_t own_engines(const struct pf_prog *prog, enum pf_engine limit)
 {
 	uint8_t engines = 0;
+	if (prog->link == PF_LINK_HEAD)
+		for (const struct pf_prog *member = atomic_load_explicit(&prog->members, memory_order_acquire); member;
+		     member = atomic_load_explicit(&member->members, memory_order_acquire))
+			engines |= own_engines(member, limit);
 	for (unsigned e = 0; e < PF_ENGINES && e <= (unsigned)limit; e++)
 		if ((e == PF_ENGINE_CHECKED || prog->verified) &&
 		    atomic_load_explicit(&prog->code[e], memory_order_acquire))

@@ -46,6 +46,7 @@ enum pf_err pf_pcap_start(struct pf_reader *r, struct pf_diag *diag)
 		iface.linktype_high = (uint16_t)(linktype >> 16);
 		iface.snaplen = pf_load32(p + 16, swapped);
 		iface.tsresol = r->nano ? 9 : 6;
+		iface.swapped = swapped;
 		err = pf_reader_iface_add(r, &iface, diag);
 		if (err)
 			return err;
@@ -144,6 +145,8 @@ static enum pf_err fill_any(struct pf_reader *r, struct pf_batch *batch, struct 
 
 enum pf_err pf_pcap_fill(struct pf_reader *r, struct pf_batch *batch, struct pf_diag *diag)
 {
+	if (PF_UNLIKELY(pf_reader_iface_at(r, 0)->pending))
+		return pf_reader_await(r, 0, diag);
 	if (r->plain) {
 		if (r->swapped) {
 			if (r->nano)

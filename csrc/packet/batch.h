@@ -42,6 +42,7 @@ struct pf_iface {
 	uint32_t snaplen;
 	uint8_t tsresol;        /* pcapng if_tsresol: 6, 9, or 0x80 | n for 2^-n */
 	int64_t tsoffset;       /* seconds */
+	uint8_t swapped;        /* captured by a machine with the other byte order, in which some link headers are */
 };
 
 /* What a packet's place in the whole input decides (D4). */

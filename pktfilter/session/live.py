@@ -11,6 +11,7 @@ from .._core.io import PacketSink
 from .._core.live import Tee, Transmit
 from .._core.run import REPLAY_DONE, REPLAY_UNTIL, Worker
 from ..errors import InputError, InterfaceError, OutputError, PktfilterError
+from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
 from ..sinks import LET_THROUGH, RotatingSink
@@ -140,6 +141,7 @@ class Live:
         """
         with ExitStack() as stack:
             stack.enter_context(self.hook.datapath.engine(self._engine))
+            self.hook._meet(ETHERNET)
             self._source = stack.enter_context(self._open_source())
             if self.out is not None:
                 self._transmit = self._open_transmit()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .._core.run import REPLAY_DONE, REPLAY_UNTIL
-from ..errors import CaptureError, InputError, OutputError, TransactionError
+from .._core.run import REPLAY_DONE, REPLAY_LINK, REPLAY_UNTIL
+from ..errors import CaptureError, ExpressionError, InputError, OutputError, TransactionError
 from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
@@ -17,7 +17,7 @@ from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
 from ..sinks import LET_THROUGH, Sink
 from ..sources import PathLike, Source, expand
-from .options import DEFAULT_BATCH, blame, check_options
+from .options import DEFAULT_BATCH, accept_interface, blame, check_options, link_options
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions, check_cpus
 
@@ -55,11 +55,7 @@ class Replay:
         resolve_engine(engine)
         self._engine = engine
         running = [link.program for link in hook.links] + [program for _, _, program in swaps]
-        verify_us = sum(
-            program.verification.elapsed_us
-            for program in {p.id: p for p in running if p is not None}.values()
-            if program.verification is not None
-        )
+        self._running = list({p.id: p for p in running if p is not None}.values())
         for first_packet, _, _ in swaps:
             if not 0 <= first_packet < _NO_SWAP:
                 raise InputError(
@@ -73,9 +69,7 @@ class Replay:
         self._as_ethernet = as_ethernet
         self._on_progress, self._on_trace = on_progress, on_trace
         self._stopped = False
-        self._result = ReplayResult(
-            workers=workers, batch=batch, seed=seed, verify_s=verify_us / 1e6
-        )
+        self._result = ReplayResult(workers=workers, batch=batch, seed=seed)
         self._runner_options = RunnerOptions(
             batch=batch,
             seed=seed,
@@ -148,7 +142,12 @@ class Replay:
         result.inputs.append(report)
         before = self._runner.next_packet
         try:
-            source = Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
+            source = Source(
+                name,
+                as_ethernet=self._as_ethernet,
+                cancelled=lambda: self._stopped,
+                **link_options(self.hook, self._running),
+            )
         except KeyboardInterrupt:
             self._stopped = True
             return None
@@ -167,6 +166,9 @@ class Replay:
             except (CaptureError, OutputError) as error:
                 error = blame(error, source, sink)
                 report.truncated = isinstance(error, CaptureError) and error.damaged
+                report.error = str(error)
+                result.errors.append(error)
+            except ExpressionError as error:
                 report.error = str(error)
                 result.errors.append(error)
             except KeyboardInterrupt:
@@ -188,6 +190,8 @@ class Replay:
             self._trace()
             if end == REPLAY_DONE:
                 return
+            if end == REPLAY_LINK:
+                accept_interface(source, self.hook, [program for _, _, program in self._swaps])
             if end != REPLAY_UNTIL and self._on_progress is not None:
                 self._on_progress(self._progress(source, start))
 
@@ -231,6 +235,10 @@ class Replay:
 
     def _collect(self) -> None:
         result, stats = self._result, self._runner.stats()
+        result.verify_s = (
+            sum(p.verification.elapsed_us for p in self._running if p.verification is not None)
+            / 1e6
+        )
         names = [action.name.lower() for action in XDP]
         result.packets, result.bytes = stats["packets"], stats["bytes"]
         result.actions = dict(zip(names, stats["actions"], strict=True))
