@@ -14,9 +14,9 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .cbpf import Step, has_loop
+from .cbpf import WORD, Step, has_loop
 
 #: The verifier, as Linux's, proves no more bytes of a packet than this (MAX_PACKET_OFF).
 REACH = 0xFFFF
@@ -37,7 +37,8 @@ class Flow:
 
 
 def analyse(steps: Sequence[Step]) -> Flow:
-    """All of it."""
+    """All of it; `steps` of the result are plain jumps where a comparison is always one way."""
+    steps = [_settled(step) for step in steps]
     count = len(steps)
     flow = Flow(steps, has_loop(steps), [False] * count, [0] * count, [0] * count)
     for at in reversed(range(count)):
@@ -56,6 +57,16 @@ def analyse(steps: Sequence[Step]) -> Flow:
         if after != (at + 1,):
             flow.targets.update(after)
     return flow
+
+
+def _settled(step: Step) -> Step:
+    if step.by_x or not step.branches:
+        return step
+    if step.op == "jge" and step.k == 0:
+        return replace(step, op="ja", jf=step.jt)
+    if (step.op, step.k) in (("jgt", WORD), ("jset", 0)):
+        return replace(step, op="ja", jt=step.jf)
+    return step
 
 
 def _needs(flow: Flow, at: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .._core.tables import ACTIONS, CTX_FIELDS
 from ..errors import ProgramError
-from .cbpf import MEMORY_WORDS, WORD, Step
+from .cbpf import MEMORY_WORDS, Step
 from .code import Code, Label
 from .flow import REACH, Flow, analyse, read_before_written
 from .values import Values
@@ -148,12 +148,23 @@ class _Translation:
         elif step.op == "ja":
             self.values.leave(at)
             if step.jt <= at:
-                self.code.add("ADD64_IMM", COUNT, imm=1)
-                self.code.jump("JGT64_IMM", self.reject, COUNT, imm=ROUNDS)
+                self._next_round()
             self._go(step.jt, following)
         else:
             self._compute(at, step)
             self._go(step.jt, following)
+
+    def _next_round(self) -> None:
+        """Counts it, and makes A and X numbers of which the verifier knows nothing, as they are in the next round.
+
+        Otherwise what it knows would grow from round to round, and no two of them be the same to it.
+        """
+        self.code.add("ADD64_IMM", COUNT, imm=1)
+        self.code.jump("JGT64_IMM", self.reject, COUNT, imm=ROUNDS)
+        self._length(SCRATCH)
+        for register in (A, X):
+            self.code.add("ADD32_REG", register, SCRATCH)
+            self.code.add("SUB32_REG", register, SCRATCH)
 
     def _return(self, step: Step) -> None:
         if not step.by_x:
@@ -300,28 +311,14 @@ class _Translation:
             self._go(yes, following)
             return
         k, size = step.k, self.raw[at]
-        if not step.by_x:
-            always = self._decided(step, size)
-            if always is not None:
-                self._go(yes if always else no, following)
-                return
-            if size:
-                k = swapped(k, size)
+        if size:
+            # Of two bytes that are never equal to the constant, no swapping must make them equal.
+            k = 1 << 8 * size if step.op == "jeq" and k >> 8 * size else swapped(k, size)
         if self._resolve(no) != following == self._resolve(yes) and step.op != "jset":
             self._jump_unless(step, k, no)
             return
         self._jump_if(step, k, yes)
         self._go(no, following)
-
-    def _decided(self, step: Step, size: int) -> bool | None:
-        """What a comparison with a constant gives whatever A is."""
-        if step.op == "jge" and step.k == 0:
-            return True
-        if step.op == "jgt" and step.k == WORD:
-            return False
-        if step.op == "jset" and step.k & ((1 << 8 * size) - 1 if size else WORD) == 0:
-            return False
-        return False if step.op == "jeq" and size and step.k >> 8 * size else None
 
     def _jump_if(self, step: Step, k: int, to: int) -> None:
         if step.by_x:
