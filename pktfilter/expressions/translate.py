@@ -343,6 +343,15 @@ class _Translation:
         self.code.jump(f"{op}{width}_IMM", self._label(to), A, imm=k)
 
 
+def tests_length(steps: Sequence[Step]) -> bool:
+    """Whether the length of the packet decides anything."""
+    flow = analyse(steps)
+    return any(
+        step.op == "len" and flow.reached[at] and not flow.dead[at]
+        for at, step in enumerate(flow.steps)
+    )
+
+
 def check_size(code: bytes, limit: int) -> None:
     """Raises `ProgramError` for more instructions than a program may have."""
     if len(code) // 8 > limit:
