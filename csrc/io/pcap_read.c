@@ -75,6 +75,7 @@ static inline __attribute__((always_inline)) void fill_plain(struct pf_reader *r
 							      const bool swapped, const bool nano)
 {
 	uint8_t *p = r->in.cur, *const end = r->in.end;
+	const uint32_t flags = pf_reader_iface_at(r, 0)->flags;
 	struct pf_desc *d = batch->desc, *const stop = d + batch->capacity;
 
 	while (d < stop) {
@@ -92,7 +93,7 @@ static inline __attribute__((always_inline)) void fill_plain(struct pf_reader *r
 		d->wire_len = pf_load32(p + 12, swapped);
 		set_time(d, p, swapped, nano);
 		d->iface = 0;
-		d->flags = 0;
+		d->flags = flags;
 		p += RECORD_LEN + caplen;
 		d++;
 	}
@@ -134,7 +135,7 @@ static enum pf_err fill_any(struct pf_reader *r, struct pf_batch *batch, struct 
 		d->data = p + header;
 		set_time(d, p, r->swapped, r->nano);
 		d->iface = 0;
-		d->flags = 0;
+		d->flags = iface->flags;
 		r->in.cur += r->need;
 		batch->n++;
 		if (iface->wrap != PF_WRAP_NONE)

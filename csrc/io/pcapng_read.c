@@ -202,7 +202,7 @@ static enum outcome packet_block(struct pf_reader *r, const struct block *b, str
 	d->ts_raw = (int64_t)raw;
 	d->ts_ns = nanoseconds(iface, raw);
 	d->iface = r->section_base + id;
-	d->flags = 0;
+	d->flags = iface->flags;
 	return PACKET;
 }
 
@@ -264,7 +264,7 @@ static inline __attribute__((always_inline)) void fill_enhanced(struct pf_reader
 		d->ts_raw = (int64_t)timestamp(p + 12, swapped);
 		d->ts_ns = nanoseconds(iface, (uint64_t)d->ts_raw);
 		d->iface = r->section_base + id;
-		d->flags = 0;
+		d->flags = iface->flags;
 		p += length;
 		d++;
 	}

@@ -90,6 +90,7 @@ enum pf_err pf_reader_iface_add(struct pf_reader *r, const struct pf_iface *foun
 			new->shown.snaplen = found->snaplen > UINT32_MAX - 14 ? UINT32_MAX : found->snaplen + 14;
 	}
 	new->refused = found->linktype != 1 && new->wrap == PF_WRAP_NONE && !r->any_linktype;
+	new->flags = PF_LINK_KIND(new->shown.linktype, new->shown.swapped) << PF_DESC_LINK;
 	new->pending = r->announce && !new->refused;
 	r->ifaces++;
 	return PF_OK;

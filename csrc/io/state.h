@@ -63,6 +63,7 @@ struct pf_reader_iface {
 	uint16_t linktype;
 	bool refused;
 	bool pending;          /* R8: not accepted yet */
+	uint32_t flags;        /* of descriptors: the link header */
 	enum pf_wrap wrap;
 	uint64_t unit_ns;      /* nanoseconds per timestamp unit */
 	uint64_t unit_end;     /* raw timestamps below it are times unit_ns; others take the exact way */

@@ -103,13 +103,13 @@ static void count(struct tally *tally, const struct pf_desc *desc, const uint32_
 }
 
 /* After a piece ran: every packet is where it was when it came (in_place). */
-static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, const struct round *round, uint32_t from,
-		       const uint32_t *retvals, const uint8_t *faulted, uint32_t n)
+static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, enum pf_engine engine,
+		       const struct round *round, uint32_t from, const uint32_t *retvals, const uint8_t *faulted, uint32_t n)
 {
 	struct pf_packet *const packet = &w->exec->packet;
 	struct pf_verdict verdict = {
 		.covered = 1,
-		.engine = (uint8_t)entry->engine,
+		.engine = (uint8_t)engine,
 		.generation = entry->generation,
 		.program = entry->prog->name,
 	};
@@ -118,7 +118,7 @@ static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, 
 		verdict.retval = retvals[i];
 		verdict.action = (uint8_t)action_of(retvals[i]);
 		verdict.faulted = faulted[i];
-		pf_packet_init(packet, d->data, d->caplen, w->linear_limit);
+		pf_packet_init(packet, d->data, d->caplen, round->linear_limit);
 		tell(round, from + i, packet, &verdict);
 	}
 }
@@ -158,7 +158,7 @@ INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const 
 		}
 		count(tally, feed.desc, retvals, feed.n);
 		if (told)
-			tell_piece(w, entry, round, round->batch->n - left, retvals, faulted, feed.n);
+			tell_piece(w, entry, engine, round, round->batch->n - left, retvals, faulted, feed.n);
 		feed.desc += feed.n;
 		feed.stamps += feed.stamps ? feed.n : 0;
 		feed.first += feed.n;
@@ -229,29 +229,29 @@ static void run_part(struct pf_worker *w, const struct pf_chain *chain, const st
 		(told ? run_many_told : run_many_quiet)(w, chain, round, tally);
 }
 
-static uint32_t link_of(const struct pf_source *source, uint32_t index)
+/* Are all packets of one kind? Without a branch a packet: nearly always they are. */
+static int one_link(const struct pf_batch *batch)
 {
-	const struct pf_iface *iface = source ? source->iface(source, index) : NULL;
-	return iface ? PF_LINK_KIND(iface->linktype, iface->swapped) : PF_LINK_ETHERNET;
+	uint32_t differ = 0;
+	for (uint32_t i = 1; i < batch->n; i++)
+		differ |= batch->desc[i].flags ^ batch->desc[0].flags;
+	return !(differ >> PF_DESC_LINK);
 }
 
-/* A chain with families: pieces of the batch of one kind each, in order. Most inputs have one interface. */
+/* A chain with families: pieces of the batch of one kind each, in order. */
 static void run_by_link(struct pf_worker *w, const struct pf_chain *chain, const struct round *round,
 			struct tally *tally)
 {
-	const struct pf_source *source = round->source;
+	const struct pf_desc *desc = round->batch->desc;
+	const int one = one_link(round->batch);
 	struct pf_batch batch = *round->batch;
 	struct round part = *round;
 	part.batch = &batch;
 	for (uint32_t at = 0, to; at < round->batch->n; at = to) {
-		const struct pf_desc *desc = round->batch->desc;
-		const uint32_t link = link_of(source, desc[at].iface);
-		if (!source || !source->iface(source, 1))
-			to = round->batch->n;
-		else
-			for (to = at + 1; to < round->batch->n; to++)
-				if (desc[to].iface != desc[at].iface && link_of(source, desc[to].iface) != link)
-					break;
+		const uint32_t link = pf_desc_link(&desc[at]);
+		for (to = one ? round->batch->n : at + 1; to < round->batch->n; to++)
+			if (pf_desc_link(&desc[to]) != link)
+				break;
 		w->exec->packet.link = link;
 		batch.desc = round->batch->desc + at;
 		batch.stamps = round->batch->stamps ? round->batch->stamps + at : NULL;

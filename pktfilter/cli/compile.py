@@ -16,7 +16,9 @@ from . import UsageError
 @click.option(
     "--license", "license_", default="Dual MIT/GPL", show_default=True, help="What the object says."
 )
-@click.option("--optimize/--no-optimize", default=True, help="libpcap's optimizer.", show_default=True)
+@click.option(
+    "--optimize/--no-optimize", default=True, help="libpcap's optimizer.", show_default=True
+)
 def compile_command(expression: str, output: str, name: str, license_: str, optimize: bool) -> None:
     """Makes an XDP program for Ethernet of a tcpdump EXPRESSION: a match is XDP_PASS, the rest XDP_DROP.
 

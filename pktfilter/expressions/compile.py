@@ -22,9 +22,12 @@ from .cbpf import Step, decode
 from .kind import ETHERNET, NULL, LinkKind
 from .translate import check_size, translate
 
-#: Characters of one expression. libpcap works through its own data by recursion, which a longer one would
-#: drive through the stack.
-LENGTH_MAX = 1 << 16
+#: Characters of one expression. libpcap works through its own data by recursion, which one twenty times as
+#: long drives through the stack, and its time grows with the square of the length.
+LENGTH_MAX = 1 << 13
+#: Branches up to which libpcap's optimizer runs: its time grows with their cube (26 s were measured for an
+#: expression of 200 terms). What it does not do is done in part by the translation.
+BRANCHES_MAX = 1200
 #: Link types by which one that has no meaning anywhere is told from one that needs a certain link type:
 #: Ethernet, Linux cooked, raw IP, BSD loopback, 802.11 (with radiotap), PPP, FDDI, SunATM, MTP2, Juniper.
 _COMMON = (1, 113, 101, 0, 127, 105, 9, 10, 123, 140, 137)
@@ -41,7 +44,7 @@ def compile_expression(
     "" matches every packet. Names of hosts are resolved, as by tcpdump. Raises `ExpressionError` with
     libpcap's own message.
     """
-    _check_text(expression)
+    check_text(expression)
     cypcap = _libpcap()
     try:
         return decode(_rows(cypcap, expression, kind, optimize))
@@ -68,7 +71,10 @@ def _rows(
         os.lseek(fd, 0, os.SEEK_SET)
         capture = cypcap.open_offline(f"/proc/self/fd/{fd}")
         try:
-            return list(capture.compile(expression, optimize))
+            rows = list(capture.compile(expression, False))
+            if optimize and sum(jt != jf for _, jt, jf, _ in rows) <= BRANCHES_MAX:
+                rows = list(capture.compile(expression, True))
+            return rows
         finally:
             capture.close()
     finally:
@@ -112,7 +118,8 @@ def check_meaning(expression: str) -> LinkKind:
     raise first
 
 
-def _check_text(expression: str) -> None:
+def check_text(expression: str) -> None:
+    """Raises `ExpressionError` for what is too long, or no text."""
     if len(expression) > LENGTH_MAX:
         raise ExpressionError(
             "the expression is too long",

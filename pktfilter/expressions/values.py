@@ -23,6 +23,9 @@ class Values:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._waiting: dict[int, _State] = {0: (0, 0, -1, 0, 0, (0,) * MEMORY_WORDS)}
+        self._differing: set[int] = set()
+        #: Whether paths with different proofs of packet bytes join here.
+        self.differ = False
         self.proved, self.x_proved, self.x_room = 0, 0, -1
         self.a_max, self.x_max = 0, 0
         self.words: tuple[int, ...] = (0,) * MEMORY_WORDS
@@ -30,9 +33,14 @@ class Values:
     def enter(self, at: int) -> None:
         """Before the instruction at this place: what all that go there know."""
         state = self._waiting.pop(at, _TOP)
+        self.differ = at in self._differing
         if self._flow.loops and at in self._flow.targets:
             state = _TOP
         self.proved, self.x_proved, self.x_room, self.a_max, self.x_max, self.words = state
+
+    def forget(self) -> None:
+        """No packet bytes are proved."""
+        self.proved, self.x_proved, self.x_room = 0, 0, -1
 
     def leave(self, at: int) -> None:
         """After its code is written, before that of its jumps."""
@@ -43,6 +51,8 @@ class Values:
             if target <= at:
                 continue
             old = self._waiting.get(target)
+            if old is not None and old[:3] != now[:3]:
+                self._differing.add(target)
             self._waiting[target] = now if old is None else _join(old, now)
 
     def _apply(self, step: Step) -> None:

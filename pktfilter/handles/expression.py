@@ -11,7 +11,7 @@ from .._core.prog import LINK_HEAD, link_kind
 from ..errors import ExpressionError, InputError, ProgramError, VerifierError
 from ..expressions import ETHERNET, PREFIX, LinkKind
 from ..expressions.code import Code
-from ..expressions.compile import check_meaning, translate_expression
+from ..expressions.compile import check_meaning, check_text, translate_expression
 from .program import ENGINES, Program, TestRun
 
 
@@ -33,6 +33,7 @@ class ExpressionProgram(Program):
     def __init__(
         self, expression: str, linktype: int | None = ETHERNET.linktype, *, verify: bool = True
     ) -> None:
+        check_text(expression)
         self.expression = expression
         #: Link type and byte order -> the program for it.
         self.members: dict[LinkKind, Program] = {}
