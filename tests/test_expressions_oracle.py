@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from readers import shared_folder
 
 import pktfilter as pf
 from pktfilter.session import Replay
 
-PCAPS = Path(__file__).parent.parent.parent / "shared" / "pcaps"
+PCAPS = shared_folder() / "pcaps"
 
 pytestmark = pytest.mark.skipif(
     not PCAPS.is_dir(), reason="the captures with their oracle (../shared/pcaps) are not here"
