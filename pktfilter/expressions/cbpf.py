@@ -9,7 +9,7 @@ the next instruction; only `ja` may go back, which libpcap uses for `protochain`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ProgramError
 
@@ -38,8 +38,7 @@ _ANCILLARY_NAMES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One decoded instruction.
 
     `op` is "abs", "ind", "imm", "len", "mem", "msh" (loads; `to` is "A" or "X"), "st" (`to` says of

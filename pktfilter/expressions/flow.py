@@ -14,7 +14,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 from .cbpf import WORD, Step, has_loop
 
@@ -22,28 +21,27 @@ from .cbpf import WORD, Step, has_loop
 REACH = 0xFFFF
 
 
-@dataclass
 class Flow:
     """The analysis of one program; lists are by instruction."""
 
-    steps: Sequence[Step]
-    loops: bool
-    dead: list[bool]
-    need: list[int]
-    need_x: list[int]
-    reached: list[bool] = field(default_factory=list)
-    #: Where jumps go, fallen into or not.
-    targets: set[int] = field(default_factory=set)
+    def __init__(self, steps: Sequence[Step]) -> None:
+        count = len(steps)
+        self.steps = steps
+        self.loops = has_loop(steps)
+        self.dead = [False] * count
+        self.need = [0] * count
+        self.need_x = [0] * count
+        self.reached = [False] * count
+        #: Where jumps go, fallen into or not.
+        self.targets: set[int] = set()
 
 
 def analyse(steps: Sequence[Step]) -> Flow:
     """All of it; `steps` of the result are plain jumps where a comparison is always one way."""
     steps = [_settled(step) for step in steps]
-    count = len(steps)
-    flow = Flow(steps, has_loop(steps), [False] * count, [0] * count, [0] * count)
-    for at in reversed(range(count)):
+    flow = Flow(steps)
+    for at in reversed(range(len(steps))):
         _needs(flow, at)
-    flow.reached = [False] * count
     work = [0]
     while work:
         at = work.pop()
@@ -63,9 +61,9 @@ def _settled(step: Step) -> Step:
     if step.by_x or not step.branches:
         return step
     if step.op == "jge" and step.k == 0:
-        return replace(step, op="ja", jf=step.jt)
+        return step._replace(op="ja", jf=step.jt)
     if (step.op, step.k) in (("jgt", WORD), ("jset", 0)):
-        return replace(step, op="ja", jt=step.jf)
+        return step._replace(op="ja", jt=step.jf)
     return step
 
 
