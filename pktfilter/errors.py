@@ -185,6 +185,19 @@ class CompileError(ProgramError):
     """A program cannot be compiled, or its object cannot be made; the interpreter runs it."""
 
 
+class ExpressionError(InputError):
+    """A tcpdump expression cannot be compiled; `expression` is its text, `linktype` what it was compiled for."""
+
+    def __init__(
+        self, message: str, *, expression: str = "", linktype: int | None = None, **common: Any
+    ) -> None:
+        if expression:
+            common.setdefault("place", f"'{expression}'")
+        super().__init__(message, **common)
+        self.expression = expression
+        self.linktype = linktype
+
+
 class ExecutionFault(PktfilterError):  # noqa: N818
     """A checked run stopped at instruction `insn`; `kind` is the fault's short name."""
 

@@ -60,8 +60,7 @@ def test_help(command: str) -> None:
         ("replay", PASS, DEMO, "--write", "drop"), ("replay", PASS, DEMO, "--comment"),
         ("replay", PASS, DEMO, "--seed", -1), ("replay", PASS, DEMO, "--swap", "7"),
         ("replay", PASS, DEMO, "--swap", f"-1={PASS}"), ("replay", PASS, DEMO, "--swap", "9="),
-        ("replay", PASS, DEMO, "--swap", f"{10**30}={PASS}"), ("replay", "pcap:tcp", DEMO),
-        ("replay", PASS, DEMO, "--swap", "5=pcap:tcp"), ("replay", VLAN, DEMO),
+        ("replay", PASS, DEMO, "--swap", f"{10**30}={PASS}"), ("replay", VLAN, DEMO),
         ("disasm", VLAN), ("inspect",), ("asm", "x.s"), ("generate", "--nonsense"),
     ],
 )  # fmt: skip

@@ -41,6 +41,7 @@ PY_RANK = {
     "records": 0,
     "_core": 1,
     "objects": 2,
+    "expressions": 2,
     "assembler": 2,
     "disasm": 2,
     "diagnostics": 2,

@@ -87,7 +87,7 @@ enum pf_err pf_exec_fault_access(struct pf_exec *x, enum pf_diag_code code, uint
 {
 	const int64_t in_ctx = distance(address, &x->packet);
 	struct place place = { .address = address, .gap = NEAR };
-	if (x->prog->type == PF_PROG_XDP && in_ctx > -(int64_t)size && in_ctx < (int64_t)sizeof(x->packet))
+	if (pf_prog_type_has_packet(x->prog->type) && in_ctx > -(int64_t)size && in_ctx < (int64_t)sizeof(x->packet))
 		return pf_exec_fault(x, PF_DIAG_VM_CTX, insn, (uint64_t)in_ctx, size, "ctx");
 	name_place(x, &place);
 	return pf_exec_fault(x, code, insn, address, size, place.name);

@@ -71,7 +71,7 @@ PF_API enum pf_err pf_datapath_set_engine(struct pf_datapath *dp, enum pf_engine
 PF_API enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct pf_diag *diag);
 
 /* The programs of a datapath's links and of their trials, or one program (the other argument is NULL), and all that they
- * can tail-call now; one reference each, in memory that the caller frees. */
+ * can tail-call now, of a family its members; one reference each, in memory that the caller frees. */
 PF_API enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struct pf_prog ***progs, uint32_t *count,
 				    struct pf_diag *diag);
 

@@ -9,9 +9,18 @@
 
 static enum pf_err check_type(const struct pf_prog *prog, struct pf_diag *diag)
 {
-	if (prog->type == PF_PROG_XDP)
+	if (pf_prog_type_has_packet(prog->type))
 		return PF_OK;
 	return pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_TYPE, 0, 0, prog->type, PF_PROG_XDP, prog->name);
+}
+
+/* A link keeps the type of its program: rule 3 of design section 4, as in Linux. */
+static enum pf_err check_same_type(const struct pf_link *link, const struct pf_prog *prog, struct pf_diag *diag)
+{
+	const struct pf_prog *now = pf_link_view(link);
+	if (prog->type == now->type)
+		return PF_OK;
+	return pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_TYPE_CHANGE, 0, 0, prog->type, now->type, prog->name);
 }
 
 static enum pf_err check_trial(const struct pf_link *link, struct pf_diag *diag)
@@ -46,6 +55,8 @@ static enum pf_err check_update(const struct pf_edit *edit, struct pf_diag *diag
 	enum pf_err err = check_expected(edit, diag);
 	if (!err)
 		err = check_type(edit->prog, diag);
+	if (!err)
+		err = check_same_type(edit->link, edit->prog, diag);
 	return err ? err : check_trial(edit->link, diag);
 }
 

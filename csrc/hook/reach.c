@@ -168,9 +168,14 @@ static enum pf_err visit_prog(struct pf_reach *reach, const struct pf_world_plan
 	return PF_OK;
 }
 
+/* Of a family: what any of its members has. Who runs one falls back on a lower engine where it has not got this one. */
 static uint8_t own_engines(const struct pf_prog *prog, enum pf_engine limit)
 {
 	uint8_t engines = 0;
+	if (prog->link == PF_LINK_HEAD)
+		for (const struct pf_prog *member = atomic_load_explicit(&prog->members, memory_order_acquire); member;
+		     member = atomic_load_explicit(&member->members, memory_order_acquire))
+			engines |= own_engines(member, limit);
 	for (unsigned e = 0; e < PF_ENGINES && e <= (unsigned)limit; e++)
 		if ((e == PF_ENGINE_CHECKED || prog->verified) &&
 		    atomic_load_explicit(&prog->code[e], memory_order_acquire))
@@ -299,6 +304,17 @@ enum pf_err pf_reach_look(struct pf_reach *reach, struct pf_datapath *dp, struct
 	return err ? err : settle_engines(reach, limit, diag);
 }
 
+static enum pf_err add_members(struct pf_reach *reach, const struct pf_prog *prog, struct pf_diag *diag)
+{
+	if (prog->link != PF_LINK_HEAD)
+		return PF_OK;
+	enum pf_err err = PF_OK;
+	for (const struct pf_prog *member = atomic_load_explicit(&prog->members, memory_order_acquire); member && !err;
+	     member = atomic_load_explicit(&member->members, memory_order_acquire))
+		err = add_prog(reach, member, diag);
+	return err;
+}
+
 enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struct pf_prog ***out, uint32_t *count,
 			     struct pf_diag *diag)
 {
@@ -308,17 +324,21 @@ enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struc
 	if (dp)
 		pthread_mutex_lock(&dp->lock);
 	enum pf_err err = pf_reach_look(&reach, dp, prog, PF_ENGINE_CHECKED, diag);
+	for (uint32_t i = 0, n = reach.progs.count; i < n && !err; i++)
+		err = add_members(&reach, (const struct pf_prog *)reach.progs.items[i], diag);
 	struct pf_prog **progs = err ? NULL : malloc((reach.progs.count + 1) * sizeof(*progs));
 	if (!err && !progs)
 		err = pf_hook_nomem(diag);
 	for (uint32_t i = 0; i < reach.progs.count && !err; i++) {
-		progs[i] = (struct pf_prog *)reach.progs.items[i];
-		pf_prog_get(progs[i]);
+		struct pf_prog *found = (struct pf_prog *)reach.progs.items[i];
+		if (found->link == PF_LINK_HEAD)
+			continue; /* its members run */
+		pf_prog_get(found);
+		progs[(*count)++] = found;
 	}
 	if (dp)
 		pthread_mutex_unlock(&dp->lock);
 	*out = progs;
-	*count = err ? 0 : reach.progs.count;
 	pf_reach_release(&reach, NULL, 0);
 	return err;
 }

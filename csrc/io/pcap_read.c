@@ -46,6 +46,7 @@ enum pf_err pf_pcap_start(struct pf_reader *r, struct pf_diag *diag)
 		iface.linktype_high = (uint16_t)(linktype >> 16);
 		iface.snaplen = pf_load32(p + 16, swapped);
 		iface.tsresol = r->nano ? 9 : 6;
+		iface.swapped = swapped;
 		err = pf_reader_iface_add(r, &iface, diag);
 		if (err)
 			return err;
@@ -74,6 +75,7 @@ static inline __attribute__((always_inline)) void fill_plain(struct pf_reader *r
 							      const bool swapped, const bool nano)
 {
 	uint8_t *p = r->in.cur, *const end = r->in.end;
+	const uint32_t flags = pf_reader_iface_at(r, 0)->flags;
 	struct pf_desc *d = batch->desc, *const stop = d + batch->capacity;
 
 	while (d < stop) {
@@ -91,7 +93,7 @@ static inline __attribute__((always_inline)) void fill_plain(struct pf_reader *r
 		d->wire_len = pf_load32(p + 12, swapped);
 		set_time(d, p, swapped, nano);
 		d->iface = 0;
-		d->flags = 0;
+		d->flags = flags;
 		p += RECORD_LEN + caplen;
 		d++;
 	}
@@ -133,7 +135,7 @@ static enum pf_err fill_any(struct pf_reader *r, struct pf_batch *batch, struct 
 		d->data = p + header;
 		set_time(d, p, r->swapped, r->nano);
 		d->iface = 0;
-		d->flags = 0;
+		d->flags = iface->flags;
 		r->in.cur += r->need;
 		batch->n++;
 		if (iface->wrap != PF_WRAP_NONE)
@@ -144,6 +146,8 @@ static enum pf_err fill_any(struct pf_reader *r, struct pf_batch *batch, struct 
 
 enum pf_err pf_pcap_fill(struct pf_reader *r, struct pf_batch *batch, struct pf_diag *diag)
 {
+	if (PF_UNLIKELY(pf_reader_iface_at(r, 0)->pending))
+		return pf_reader_await(r, 0, diag);
 	if (r->plain) {
 		if (r->swapped) {
 			if (r->nano)

@@ -138,6 +138,7 @@ static enum outcome interface_block(struct pf_reader *r, const struct block *b, 
 	iface.linktype = pf_load16(b->at + 8, b->swapped);
 	iface.snaplen = pf_load32(b->at + 12, b->swapped);
 	iface.tsresol = 6;
+	iface.swapped = b->swapped;
 	done = interface_options(r, b, &iface, diag);
 	if (done != TAKEN)
 		return done;
@@ -180,6 +181,10 @@ static enum outcome packet_block(struct pf_reader *r, const struct block *b, str
 		pf_reader_refuse_linktype(r, r->section_base + id, diag);
 		return FAILED;
 	}
+	if (iface->pending) {
+		pf_reader_await(r, r->section_base + id, diag);
+		return FAILED;
+	}
 	if (simple) {
 		/* It carries no captured length: that is the original length, cut by the snap length. Nor has it a time: it
 		 * counts as raw time 0, so that writing it back as an enhanced block changes nothing. */
@@ -197,7 +202,7 @@ static enum outcome packet_block(struct pf_reader *r, const struct block *b, str
 	d->ts_raw = (int64_t)raw;
 	d->ts_ns = nanoseconds(iface, raw);
 	d->iface = r->section_base + id;
-	d->flags = 0;
+	d->flags = iface->flags;
 	return PACKET;
 }
 
@@ -250,7 +255,7 @@ static inline __attribute__((always_inline)) void fill_enhanced(struct pf_reader
 				length > (size_t)(end - p) || caplen > length - PACKET_MIN || id >= r->section_ifaces))
 			break;
 		iface = pf_reader_iface_at(r, r->section_base + id);
-		if (PF_UNLIKELY(iface->refused || iface->wrap != PF_WRAP_NONE ||
+		if (PF_UNLIKELY(iface->refused || iface->pending || iface->wrap != PF_WRAP_NONE ||
 				pf_load32(p + length - TRAILER, swapped) != length))
 			break;
 		d->data = p + PACKET_HEAD;
@@ -259,7 +264,7 @@ static inline __attribute__((always_inline)) void fill_enhanced(struct pf_reader
 		d->ts_raw = (int64_t)timestamp(p + 12, swapped);
 		d->ts_ns = nanoseconds(iface, (uint64_t)d->ts_raw);
 		d->iface = r->section_base + id;
-		d->flags = 0;
+		d->flags = iface->flags;
 		p += length;
 		d++;
 	}
@@ -279,6 +284,8 @@ static inline __attribute__((always_inline)) enum pf_err fill_order(struct pf_re
 			break;
 		switch (block_any(r, &batch->desc[batch->n], &local)) {
 		case TAKEN:
+			if (r->ifaces == 1 && pf_reader_iface_at(r, 0)->pending)
+				return pf_reader_await(r, 0, diag);
 			break;
 		case PACKET:
 			batch->n++;

@@ -44,6 +44,23 @@ enum pf_err pf_reader_refuse_linktype(const struct pf_reader *r, uint32_t index,
 			   pf_linktype_name(linktype));
 }
 
+enum pf_err pf_reader_await(struct pf_reader *r, uint32_t index, struct pf_diag *diag)
+{
+	const struct pf_iface *shown = &pf_reader_iface_at(r, index)->shown;
+
+	r->awaited = index;
+	return pf_diag_set(diag, PF_EUNATCH, PF_DIAG_IO_LINK_NEW, index, pf_input_offset(&r->in), shown->linktype, 0,
+			   pf_linktype_name(shown->linktype));
+}
+
+uint32_t pf_reader_awaited(const struct pf_reader *reader) { return reader->awaited; }
+
+void pf_reader_accept(struct pf_reader *reader, uint32_t index)
+{
+	if (index < reader->ifaces)
+		pf_reader_iface_at(reader, index)->pending = false;
+}
+
 enum pf_err pf_reader_iface_add(struct pf_reader *r, const struct pf_iface *found, struct pf_diag *diag)
 {
 	struct pf_reader_iface **page = &r->page[r->ifaces / PF_IFACE_PAGE], *new;
@@ -67,11 +84,14 @@ enum pf_err pf_reader_iface_add(struct pf_reader *r, const struct pf_iface *foun
 	if (new->wrap != PF_WRAP_NONE) {
 		new->shown.linktype = 1;
 		new->shown.linktype_high = 0;
+		new->shown.swapped = 0;
 		/* Readers cut packets to the snap length: it has to leave room for the header we add. */
 		if (found->snaplen)
 			new->shown.snaplen = found->snaplen > UINT32_MAX - 14 ? UINT32_MAX : found->snaplen + 14;
 	}
 	new->refused = found->linktype != 1 && new->wrap == PF_WRAP_NONE && !r->any_linktype;
+	new->flags = PF_LINK_KIND(new->shown.linktype, new->shown.swapped) << PF_DESC_LINK;
+	new->pending = r->announce && !new->refused;
 	r->ifaces++;
 	return PF_OK;
 }
@@ -195,6 +215,8 @@ enum pf_err pf_reader_open(int fd, const struct pf_reader_options *options, stru
 	r->source.prompt = !fstat(fd, &stat) && S_ISREG(stat.st_mode);
 	r->as_ethernet = options->as_ethernet;
 	r->any_linktype = options->any_linktype;
+	r->announce = options->announce;
+	r->awaited = UINT32_MAX;
 	*reader = r;
 	return PF_OK;
 }

@@ -19,6 +19,8 @@
  *   R6 A damaged, cut or unreadable input is PF_EBADMSG; one that is no capture or has an unknown version PF_EINVAL; a
  *      refused link type PF_EOPNOTSUPP. An error is found again by every further call.
  *   R7 The batch's `first` is the caller's; capacity is at least 1.
+ *   R8 With `announce`, no packet of an interface is delivered before pf_reader_accept: the first interface when it is
+ *      read, a later one when a packet of it is next, ends each call with PF_EUNATCH until then (alone, D2).
  *
  * Threads: one at a time.
  */
@@ -39,6 +41,7 @@ struct pf_reader_options {
 	uint32_t chunk;       /* bytes, 64 to 16 MiB; 0: PF_READER_CHUNK */
 	uint8_t as_ethernet;  /* put an Ethernet header before raw IP, null/loop, SLL and SLL2 packets (ethernet.c) */
 	uint8_t any_linktype; /* deliver every link type as it is (tests, readers without programs) */
+	uint8_t announce;     /* R8: who runs programs has to have one for each link type before its first packet */
 	uint8_t head_len;     /* bytes that the caller already took from the descriptor, to look at them; at most 64 */
 	uint8_t head[64];
 };
@@ -49,6 +52,10 @@ PF_API enum pf_err pf_reader_open(int fd, const struct pf_reader_options *option
 PF_API void pf_reader_close(struct pf_reader *reader);
 
 static inline struct pf_source *pf_reader_source(struct pf_reader *reader) { return (struct pf_source *)reader; }
+
+/* The interface that the last PF_EUNATCH was about; UINT32_MAX before the first. */
+PF_API uint32_t pf_reader_awaited(const struct pf_reader *reader);
+PF_API void pf_reader_accept(struct pf_reader *reader, uint32_t index);
 
 struct pf_reader_info {
 	enum pf_format format;

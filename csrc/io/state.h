@@ -62,6 +62,8 @@ struct pf_reader_iface {
 	uint32_t snaplen;      /* what the file says */
 	uint16_t linktype;
 	bool refused;
+	bool pending;          /* R8: not accepted yet */
+	uint32_t flags;        /* of descriptors: the link header */
 	enum pf_wrap wrap;
 	uint64_t unit_ns;      /* nanoseconds per timestamp unit */
 	uint64_t unit_end;     /* raw timestamps below it are times unit_ns; others take the exact way */
@@ -74,7 +76,7 @@ struct pf_reader {
 	struct pf_input in;
 	enum pf_format format;
 	bool started, swapped;
-	bool as_ethernet, any_linktype;
+	bool as_ethernet, any_linktype, announce;
 	/* classic pcap */
 	bool nano;
 	bool plain;                   /* 16-byte record headers, lengths in order, nothing to wrap: the fast loops */
@@ -83,6 +85,7 @@ struct pf_reader {
 	/* pcapng */
 	bool in_section, order_changed;
 	uint32_t section_base, section_ifaces;
+	uint32_t awaited;             /* R8 */
 
 	uint64_t need;
 	uint64_t packets, skipped_blocks;
@@ -97,6 +100,8 @@ static inline struct pf_reader_iface *pf_reader_iface_at(const struct pf_reader 
 /* Adds an interface as the file describes it. PF_ENOMEM, or PF_EINVAL at the limit. */
 enum pf_err pf_reader_iface_add(struct pf_reader *r, const struct pf_iface *found, struct pf_diag *diag);
 enum pf_err pf_reader_refuse_linktype(const struct pf_reader *r, uint32_t index, struct pf_diag *diag);
+/* R8: says that the interface waits to be accepted. */
+enum pf_err pf_reader_await(struct pf_reader *r, uint32_t index, struct pf_diag *diag);
 /* Nanoseconds since the epoch, rounded down; saturates at the ends of int64_t. */
 int64_t pf_reader_time(const struct pf_iface *iface, uint64_t raw);
 

@@ -25,6 +25,7 @@
 #define PF_DESC_INCOMING 1u
 #define PF_DESC_OUTGOING 2u /* this machine sent it */
 #define PF_DESC_PARTIAL 4u  /* its transport checksum was left to the device, and is not right */
+#define PF_DESC_LINK 8      /* shift: from here on what its link header is (PF_LINK_KIND); 0: Ethernet */
 
 struct pf_desc {
 	uint8_t *data;
@@ -33,7 +34,7 @@ struct pf_desc {
 	int64_t ts_ns;   /* since the epoch, rounded down */
 	int64_t ts_raw;  /* in the interface's own units, for exact write-back */
 	uint32_t iface;  /* index into the source's interfaces */
-	uint32_t flags;  /* PF_DESC_*: what a live source knows besides; 0 in captures */
+	uint32_t flags;  /* PF_DESC_*: what a live source knows besides, and the link header */
 };
 
 /* Where packets came from: one pcap header or one pcapng interface block. */
@@ -43,7 +44,14 @@ struct pf_iface {
 	uint32_t snaplen;
 	uint8_t tsresol;        /* pcapng if_tsresol: 6, 9, or 0x80 | n for 2^-n */
 	int64_t tsoffset;       /* seconds */
+	uint8_t swapped;        /* captured by a machine with the other byte order, in which some link headers are */
 };
+
+static inline uint32_t pf_desc_link(const struct pf_desc *desc)
+{
+	const uint32_t link = desc->flags >> PF_DESC_LINK;
+	return link ? link : PF_LINK_ETHERNET;
+}
 
 /* What a packet's place in the whole input decides (D4). */
 struct pf_stamp {

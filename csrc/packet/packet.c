@@ -92,6 +92,7 @@ enum pf_err pf_packet_load(struct pf_packet *p, const uint8_t *data, uint32_t le
 		memcpy(origin + room, data + linear, len - linear);
 	if (meta_len)
 		memcpy(origin - meta_len, meta, meta_len);
+	p->wire_len = len;
 	p->data = p->origin = origin;
 	p->data_meta = origin - meta_len;
 	p->data_end = origin + linear;
@@ -123,6 +124,8 @@ enum pf_err pf_packet_copy(struct pf_packet *to, const struct pf_packet *from)
 	to->hard_start = to->frame->memory;
 	to->hard_end = origin + linear;
 	to->framed = 1;
+	to->wire_len = from->wire_len;
+	to->link = from->link;
 	to->ingress_ifindex = from->ingress_ifindex;
 	to->rx_queue_index = from->rx_queue_index;
 	to->egress_ifindex = from->egress_ifindex;

@@ -32,7 +32,7 @@ struct pf_frame {
 	size_t size;
 };
 
-/* The ctx of program type xdp: r1 points here. Programs see it as struct xdp_md through ctx_field.def. */
+/* The ctx of program types xdp and pcap: r1 points here. Programs see it as struct xdp_md through ctx_field.def. */
 struct pf_packet {
 	uint8_t *data;
 	uint8_t *data_end;
@@ -44,6 +44,8 @@ struct pf_packet {
 	uint32_t ingress_ifindex;
 	uint32_t rx_queue_index;
 	uint32_t egress_ifindex;
+	uint32_t wire_len;   /* what K4 says in a fresh packet, unless whoever made it knows better */
+	uint32_t link;       /* PF_LINK_KIND: which program of a family runs (prog.h) */
 	uint8_t framed;      /* data is in the frame */
 	uint8_t frags;       /* the program takes multi-buffer packets */
 	uint8_t *origin;     /* where the packet lay when it entered: room in front of data is measured from here (K3) */
@@ -59,6 +61,7 @@ static inline void pf_packet_init(struct pf_packet *p, uint8_t *data, uint32_t l
 	p->data_end = p->hard_end = data + linear;
 	p->extra = data + linear;
 	p->extra_len = len - linear;
+	p->wire_len = len;
 	p->framed = 0;
 }
 

@@ -55,7 +55,7 @@ static enum pf_err check_helper(struct pf_prog *prog, uint32_t at, struct pf_dia
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_PROG_HELPER_UNKNOWN, at, 0, number, 0, NULL);
 	if (!info->supported)
 		return pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_PROG_HELPER, at, 0, number, 0, info->name);
-	if (prog->type == PF_PROG_MEMORY && needs_packet(info))
+	if (prog->type == PF_PROG_PCAP || (prog->type == PF_PROG_MEMORY && needs_packet(info)))
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_PROG_HELPER_TYPE, at, 0, number, 0, info->name);
 	if (info->flags & PF_HELPER_MOVES_PACKET)
 		prog->moves_packet = 1;
@@ -93,6 +93,12 @@ static void prog_destroy(struct pf_ref *ref)
 	struct pf_prog *prog = (struct pf_prog *)ref;
 	for (uint32_t i = 0; i < prog->map_count; i++)
 		pf_map_put(prog->maps[i].map);
+	struct pf_prog *next = atomic_load_explicit(&prog->members, memory_order_acquire);
+	while (prog->link == PF_LINK_HEAD && next) {
+		struct pf_prog *member = next;
+		next = atomic_load_explicit(&member->members, memory_order_acquire);
+		pf_prog_put(member); /* it may be the last: it has been left behind */
+	}
 	for (int engine = 0; engine < PF_ENGINES; engine++) {
 		struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
 		if (code && code->destroy)
@@ -127,6 +133,7 @@ static struct pf_prog *prog_copy(const struct pf_prog_def *def)
 	prog->type = def->type;
 	prog->id = def->id;
 	prog->frags = def->frags;
+	prog->link = def->type == PF_PROG_PCAP ? def->link : PF_LINK_ANY;
 	memcpy(prog->tag, def->tag, sizeof(prog->tag));
 	memcpy(prog->name, def->name ? def->name : "", strnlen(def->name ? def->name : "", PF_NAME_MAX - 1));
 	return prog;
@@ -147,5 +154,30 @@ enum pf_err pf_prog_create(const struct pf_prog_def *def, struct pf_prog **out, 
 		return err;
 	}
 	*out = prog;
+	return PF_OK;
+}
+
+const struct pf_prog *pf_prog_member(const struct pf_prog *head, uint32_t link)
+{
+	/* Acquire: pairs with the release of pf_prog_join, so that a member found is complete (P5). */
+	const struct pf_prog *member = atomic_load_explicit(&head->members, memory_order_acquire);
+	while (member && member->link != link)
+		member = atomic_load_explicit(&member->members, memory_order_acquire);
+	return member;
+}
+
+enum pf_err pf_prog_join(struct pf_prog *head, struct pf_prog *member)
+{
+	if (head->link != PF_LINK_HEAD || member->link == PF_LINK_HEAD || member->link == PF_LINK_ANY ||
+	    atomic_load_explicit(&member->members, memory_order_acquire))
+		return PF_EINVAL;
+	struct pf_prog *first = atomic_load_explicit(&head->members, memory_order_acquire);
+	do {
+		if (pf_prog_member(head, member->link))
+			return PF_EINVAL;
+		atomic_store_explicit(&member->members, first, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak_explicit(&head->members, &first, member, memory_order_release,
+							memory_order_acquire));
+	pf_prog_get(member);
 	return PF_OK;
 }

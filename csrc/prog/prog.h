@@ -15,6 +15,9 @@
  *      clearing the slot or dropping the datapath.
  *   P4 `verified` and `types` are set by the verifier alone, once, before the program is staged for an engine that needs
  *      them; unchecked code exists only for verified programs (and in C tests).
+ *   P5 A family is a head and its members: programs of type pcap that are the same filter, each made for one kind of link
+ *      header (PF_LINK_KIND). The head stands in chains and decides nothing itself (its own code gives ABORTED); members are
+ *      added at the front of its list, complete and staged, never taken out, and the head holds a reference to each.
  *
  * Threads: a program may be created, staged, read and released by any thread; workers read it online.
  */
@@ -78,6 +81,8 @@ struct pf_prog {
 	uint8_t tail_calls;
 	uint8_t verified;
 	uint8_t *types;        /* with verified: one enum pf_insn_type (vm.h) a slot */
+	uint32_t link;         /* P5: a member's kind; PF_LINK_HEAD; PF_LINK_ANY for a program that is in no family */
+	struct pf_prog *_Atomic members; /* of a head: the first; of a member: the next */
 	struct pf_code *_Atomic code[PF_ENGINES];
 };
 
@@ -91,7 +96,10 @@ struct pf_prog_def {
 	uint32_t map_count;
 	uint8_t frags;
 	uint8_t tag[8];
+	uint32_t link; /* other than PF_LINK_ANY: type pcap only */
 };
+
+#define PF_LINK_HEAD UINT32_MAX
 
 /* Checks legality, map numbers, helper numbers and direct value offsets; copies; takes references. One reference for
  * the caller. Executable forms are added by pf_vm_stage (vm.h). */
@@ -105,6 +113,11 @@ static inline const struct pf_code *pf_prog_code(const struct pf_prog *prog, enu
 {
 	return atomic_load_explicit(&prog->code[engine], memory_order_acquire);
 }
+
+/* Puts a program that is in no list yet into the head's family. PF_EINVAL when they do not fit, or the kind is there. */
+PF_API enum pf_err pf_prog_join(struct pf_prog *head, struct pf_prog *member);
+/* The member for packets of this kind of link header; NULL: there is none. */
+PF_API const struct pf_prog *pf_prog_member(const struct pf_prog *head, uint32_t link);
 
 /* The map with this number, or NULL. */
 struct pf_map *pf_prog_map_by_number(const struct pf_prog *prog, uint32_t number);

@@ -52,9 +52,9 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 	struct pf_exec *const x = w->exec;
 	const struct pf_desc *d = round->batch->desc;
 	const struct pf_chain_entry *entry = chain->entries;
-	const struct pf_prog *const prog = entry->prog;
-	const enum pf_engine engine = entry->engine;
-	const uint32_t linear_limit = w->linear_limit, n = round->batch->n;
+	enum pf_engine engine = entry->engine;
+	const struct pf_prog *const prog = running(entry->prog, x->packet.link, &engine);
+	const uint32_t linear_limit = round->linear_limit, n = round->batch->n;
 	x->packet.frags = prog->frags;
 	for (uint32_t i = 0; i < n; i++, d++) {
 		uint8_t faulted = 0;
@@ -72,7 +72,7 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 				.retval = retval,
 				.action = (uint8_t)action,
 				.covered = 1,
-				.engine = (uint8_t)entry->engine,
+				.engine = (uint8_t)(single ? engine : entry->engine),
 				.faulted = faulted,
 				.generation = entry->generation,
 				.program = entry->prog->name,
@@ -103,13 +103,13 @@ static void count(struct tally *tally, const struct pf_desc *desc, const uint32_
 }
 
 /* After a piece ran: every packet is where it was when it came (in_place). */
-static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, const struct round *round, uint32_t from,
-		       const uint32_t *retvals, const uint8_t *faulted, uint32_t n)
+static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, enum pf_engine engine,
+		       const struct round *round, uint32_t from, const uint32_t *retvals, const uint8_t *faulted, uint32_t n)
 {
 	struct pf_packet *const packet = &w->exec->packet;
 	struct pf_verdict verdict = {
 		.covered = 1,
-		.engine = (uint8_t)entry->engine,
+		.engine = (uint8_t)engine,
 		.generation = entry->generation,
 		.program = entry->prog->name,
 	};
@@ -121,7 +121,7 @@ static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, 
 		verdict.retval = retvals[i];
 		verdict.action = (uint8_t)action_of(retvals[i]);
 		verdict.faulted = faulted[i];
-		pf_packet_init(packet, d->data, d->caplen, w->linear_limit);
+		pf_packet_init(packet, d->data, d->caplen, round->linear_limit);
 		tell(round, from + i, packet, &verdict);
 	}
 }
@@ -139,32 +139,34 @@ INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const 
 	const struct pf_chain_entry *const entry = chain->entries;
 	uint32_t retvals[PIECE];
 	uint8_t faulted[PIECE];
+	enum pf_engine engine = entry->engine;
+	const struct pf_prog *const prog = running(entry->prog, w->exec->packet.link, &engine);
 	struct pf_vm_feed feed = {
 		.desc = round->batch->desc,
 		.stamps = round->batch->stamps,
 		.retvals = retvals,
 		.first = round->batch->first,
-		.linear_limit = w->linear_limit,
+		.linear_limit = round->linear_limit,
 	};
-	w->exec->packet.frags = entry->prog->frags;
+	w->exec->packet.frags = prog->frags;
 	for (uint32_t left = round->batch->n; left; left -= feed.n) {
 		feed.n = left < PIECE ? left : PIECE;
 		feed.done = 0;
 		if (told)
 			memset(faulted, 0, feed.n);
-		while (pf_vm_run_packets(w->exec, entry->prog, entry->engine, &feed)) {
+		while (pf_vm_run_packets(w->exec, prog, engine, &feed)) {
 			pf_run_note_fault(w);
 			faulted[feed.done] = 1;
 			retvals[feed.done++] = PF_XDP_ABORTED;
 		}
 		count(tally, feed.desc, retvals, feed.n);
 		if (told)
-			tell_piece(w, entry, round, round->batch->n - left, retvals, faulted, feed.n);
+			tell_piece(w, entry, engine, round, round->batch->n - left, retvals, faulted, feed.n);
 		feed.desc += feed.n;
 		feed.stamps += feed.stamps ? feed.n : 0;
 		feed.first += feed.n;
 	}
-	w->stats.engine_packets[entry->engine] += round->batch->n;
+	w->stats.engine_packets[engine] += round->batch->n;
 }
 
 static void run_single_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
@@ -197,7 +199,7 @@ static void run_empty(struct pf_worker *w, const struct round *round, struct tal
 	const struct pf_batch *batch = round->batch;
 	for (uint32_t i = 0; i < batch->n; i++) {
 		const struct pf_desc *d = &batch->desc[i];
-		begin(w->exec, batch, i, w->linear_limit);
+		begin(w->exec, batch, i, round->linear_limit);
 		tally->packets[PF_XDP_PASS]++;
 		tally->bytes[PF_XDP_PASS] += d->caplen;
 		tell(round, i, &w->exec->packet, &verdict);
@@ -216,19 +218,10 @@ static void add_up(struct pf_run_stats *stats, const struct tally *tally)
 	stats->batches++;
 }
 
-/* One batch in this world, which the caller keeps alive. */
-INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const struct round *round,
-		      struct tally *tally)
+/* Packets of one kind of link header. */
+static void run_part(struct pf_worker *w, const struct pf_chain *chain, const struct round *round, struct tally *tally)
 {
-	const struct pf_chain *chain = &world->chains[w->hook];
-	int told = round->verdicts || round->sink;
-	if (PF_UNLIKELY(world->generation != w->batch_generation || !w->generations.count))
-		pf_generations_begin(&w->generations, world, chain, &w->stats);
-	w->batch_revision = world->revision;
-	w->batch_generation = world->generation;
-	w->exec->bindings = &world->bindings;
-	if (round->batch->ingress_ifindex)
-		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
+	const int told = round->verdicts || round->sink;
 	if (!chain->count)
 		run_empty(w, round, tally);
 	else if (PF_UNLIKELY(chain->watched))
@@ -237,6 +230,71 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, const s
 		(told ? run_single_told : run_single_quiet)(w, chain, round, tally);
 	else
 		(told ? run_many_told : run_many_quiet)(w, chain, round, tally);
+}
+
+/* Are all packets of one kind? Without a branch a packet: nearly always they are. */
+static int one_link(const struct pf_batch *batch)
+{
+	uint32_t differ = 0;
+	for (uint32_t i = 1; i < batch->n; i++)
+		differ |= batch->desc[i].flags ^ batch->desc[0].flags;
+	return !(differ >> PF_DESC_LINK);
+}
+
+/* A chain with families: pieces of the batch of one kind each, in order. */
+static void run_by_link(struct pf_worker *w, const struct pf_chain *chain, const struct round *round,
+			struct tally *tally)
+{
+	const struct pf_desc *desc = round->batch->desc;
+	const int one = one_link(round->batch);
+	struct pf_batch batch = *round->batch;
+	struct round part = *round;
+	part.batch = &batch;
+	for (uint32_t at = 0, to; at < round->batch->n; at = to) {
+		const uint32_t link = pf_desc_link(&desc[at]);
+		for (to = one ? round->batch->n : at + 1; to < round->batch->n; to++)
+			if (pf_desc_link(&desc[to]) != link)
+				break;
+		w->exec->packet.link = link;
+		batch.desc = round->batch->desc + at;
+		batch.stamps = round->batch->stamps ? round->batch->stamps + at : NULL;
+		batch.first = round->batch->first + at;
+		batch.n = to - at;
+		part.verdicts = round->verdicts ? round->verdicts + at : NULL;
+		run_part(w, chain, &part, tally);
+	}
+}
+
+/* Whether any program of the chain is of type pcap; *all: every one is. */
+static int has_expressions(const struct pf_chain *chain, int *all)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < chain->count; i++)
+		count += chain->entries[i].prog->type == PF_PROG_PCAP;
+	*all = count && count == chain->count;
+	return count != 0;
+}
+
+/* One batch in this world, which the caller keeps alive. */
+INLINE void run_world(struct pf_worker *w, const struct pf_world *world, struct round *round, struct tally *tally)
+{
+	const struct pf_chain *chain = &world->chains[w->hook];
+	int all;
+	if (PF_UNLIKELY(world->generation != w->batch_generation || !w->generations.count))
+		pf_generations_begin(&w->generations, world, chain, &w->stats);
+	w->batch_revision = world->revision;
+	w->batch_generation = world->generation;
+	w->exec->bindings = &world->bindings;
+	if (round->batch->ingress_ifindex)
+		w->exec->packet.ingress_ifindex = round->batch->ingress_ifindex;
+	round->linear_limit = w->linear_limit;
+	if (has_expressions(chain, &all)) {
+		if (all)
+			round->linear_limit = UINT32_MAX;
+		run_by_link(w, chain, round, tally);
+	} else {
+		run_part(w, chain, round, tally);
+	}
 	w->exec->bindings = NULL;
 }
 
@@ -252,7 +310,7 @@ INLINE void finish(struct pf_worker *w, const struct tally *tally)
 void pf_worker_run(struct pf_worker *w, struct pf_batch *batch, struct pf_verdict *verdicts, struct pf_source *source,
 		   struct pf_sink *sink)
 {
-	const struct round round = { .batch = batch, .verdicts = verdicts, .source = source, .sink = sink };
+	struct round round = { .batch = batch, .verdicts = verdicts, .source = source, .sink = sink };
 	struct tally tally = { { 0 }, { 0 } };
 	pf_rcu_online(w->rcu);
 	run_world(w, pf_datapath_world(w->dp), &round, &tally); /* the batch's only load of the slot (W1) */
@@ -262,7 +320,7 @@ void pf_worker_run(struct pf_worker *w, struct pf_batch *batch, struct pf_verdic
 
 void pf_worker_run_kept(struct pf_worker *w, const struct pf_world *world, struct pf_batch *batch)
 {
-	const struct round round = { .batch = batch };
+	struct round round = { .batch = batch };
 	struct tally tally = { { 0 }, { 0 } };
 	run_world(w, world, &round, &tally);
 	finish(w, &tally);

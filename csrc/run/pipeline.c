@@ -404,6 +404,8 @@ enum pf_err pf_pipeline_step(struct pf_pipeline *p, struct pf_source *source, st
 		const enum pf_err err = fill_block(p, source, sink, until - p->next_packet, &n, diag);
 		if (err == PF_EINTR || err == PF_EAGAIN)
 			break;
+		if (err == PF_EUNATCH)
+			return finish(p, source, sink, PF_OK, PF_REPLAY_LINK, end, diag);
 		if (err)
 			return finish(p, source, sink, err, PF_REPLAY_MORE, end, diag);
 		if (!n)

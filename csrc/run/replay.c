@@ -36,6 +36,10 @@ enum pf_err pf_replay_step(struct pf_worker *w, struct pf_source *source, struct
 		enum pf_err err = read_batch(source, batch, until - at, diag);
 		if (err == PF_EINTR || err == PF_EAGAIN)
 			return PF_OK;
+		if (err == PF_EUNATCH) {
+			*end = PF_REPLAY_LINK;
+			return PF_OK;
+		}
 		if (err)
 			return err;
 		if (!batch->n) {

@@ -14,6 +14,7 @@ struct tally {
 /* What a loop needs of its caller, apart from the worker. */
 struct round {
 	const struct pf_batch *batch;
+	uint32_t linear_limit;
 	struct pf_verdict *verdicts;
 	const struct pf_source *source;
 	struct pf_sink *sink;
@@ -24,7 +25,40 @@ INLINE void begin(struct pf_exec *x, const struct pf_batch *batch, uint32_t i, u
 	const struct pf_desc *d = &batch->desc[i];
 	const struct pf_stamp stamp = pf_stamp_of(batch->stamps, batch->first, batch->desc, i);
 	pf_packet_init(&x->packet, d->data, d->caplen, linear_limit);
+	x->packet.wire_len = d->wire_len;
 	pf_exec_begin(x, stamp.index, stamp.time_ns);
+}
+
+/* The program that runs for a chain's entry over packets of this kind, and its engine; the head itself, which aborts, where
+ * its family has none for them (prog.h, P5). */
+INLINE const struct pf_prog *running(const struct pf_prog *prog, uint32_t link, enum pf_engine *engine)
+{
+	if (PF_LIKELY(prog->link != PF_LINK_HEAD))
+		return prog;
+	const struct pf_prog *member = pf_prog_member(prog, link);
+	if (PF_UNLIKELY(!member))
+		member = prog;
+	while (*engine != PF_ENGINE_CHECKED && !atomic_load_explicit(&member->code[*engine], memory_order_acquire))
+		--*engine;
+	return member;
+}
+
+/* Programs of type pcap see all that was captured. The rest behind the linear part lies there in a packet that nobody has
+ * moved; returns its length, for conceal. */
+INLINE uint32_t reveal(const struct pf_prog *prog, struct pf_packet *p)
+{
+	const uint32_t rest = p->extra_len;
+	if (PF_LIKELY(!rest || prog->type != PF_PROG_PCAP || p->extra != p->data_end))
+		return 0;
+	p->data_end += rest;
+	p->extra_len = 0;
+	return rest;
+}
+
+INLINE void conceal(struct pf_packet *p, uint32_t rest)
+{
+	p->data_end -= rest;
+	p->extra_len += rest;
 }
 
 /* The worker's exec has stopped a program. */
@@ -40,7 +74,11 @@ INLINE uint32_t run_program(struct pf_worker *w, struct pf_exec *x, const struct
 			    uint8_t *faulted)
 {
 	uint64_t r0;
-	if (PF_LIKELY(pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0) == PF_OK))
+	prog = running(prog, x->packet.link, &engine);
+	const uint32_t rest = reveal(prog, &x->packet);
+	const enum pf_err err = pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0);
+	conceal(&x->packet, rest);
+	if (PF_LIKELY(err == PF_OK))
 		return (uint32_t)r0;
 	pf_run_note_fault(w);
 	*faulted = 1;

@@ -61,11 +61,12 @@ PF_API void pf_worker_run(struct pf_worker *worker, struct pf_batch *batch, stru
  * ways of replacing a program, and for what being replaceable costs (strategy.h). */
 void pf_worker_run_kept(struct pf_worker *worker, const struct pf_world *world, struct pf_batch *batch);
 
-enum pf_replay_end { PF_REPLAY_MORE, PF_REPLAY_UNTIL, PF_REPLAY_DONE };
+enum pf_replay_end { PF_REPLAY_MORE, PF_REPLAY_UNTIL, PF_REPLAY_DONE, PF_REPLAY_LINK };
 
 /* Reads and runs batches until packet index `until` (UINT64_MAX: none), the end of the source, or `slice_ns` passed
  * (UINT64_MAX: no limit; else at least one batch runs). A read that a signal interrupted, or that found nothing yet in a
- * source that does not wait, ends the step with PF_REPLAY_MORE. The next packet's index is batch->first + batch->n, also
+ * source that does not wait, ends the step with PF_REPLAY_MORE; PF_REPLAY_LINK: the source waits for an interface to be
+ * accepted (reader.h, R8). The next packet's index is batch->first + batch->n, also
  * after an error and for the next source of several. Errors: the source's or the sink's, after everything before was run
  * and flushed. */
 PF_API enum pf_err pf_replay_step(struct pf_worker *worker, struct pf_source *source, struct pf_batch *batch,
@@ -78,13 +79,14 @@ PF_API void pf_batch_destroy(struct pf_batch *batch);
 
 /* BPF_PROG_TEST_RUN: one packet, `repeat` times, in a world of its own. As in Linux 6.18 (measured), each run goes on
  * with the packet as the run before left it, repeat 0 counts as 1, metadata is a multiple of 4 bytes and at most
- * PF_PACKET_HEADROOM, and a packet has at least PF_PACKET_MIN bytes behind it; else PF_EINVAL, as for a CPU that a per-CPU
+ * PF_PACKET_HEADROOM, and a packet has at least PF_PACKET_MIN bytes behind it (not for type pcap); else PF_EINVAL, as for a CPU that a per-CPU
  * map of the program has no value for. Run i has packet index i.
  * PF_EFAULT: the checked interpreter stopped a run; diag says why. */
 struct pf_test_run {
 	const uint8_t *data, *meta;
 	uint32_t len, meta_len, repeat;
 	uint32_t cpu, ingress_ifindex, rx_queue_index, linear_limit;
+	uint32_t wire_len; /* 0: len */
 	uint64_t time_ns, seed, budget;
 	enum pf_engine engine; /* highest allowed */
 	/* out */

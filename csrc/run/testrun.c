@@ -14,7 +14,7 @@ static enum pf_err check(const struct pf_prog *prog, const struct pf_test_run *r
 		if (map->percpu && run->cpu >= map->cpus)
 			return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_CPU, 0, 0, run->cpu, map->cpus, map->name);
 	}
-	if (run->len < PF_PACKET_MIN)
+	if (prog->type != PF_PROG_PCAP && run->len < PF_PACKET_MIN)
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_SHORT, 0, 0, run->len, PF_PACKET_MIN, NULL);
 	if (run->meta_len > PF_PACKET_HEADROOM || run->meta_len % 4)
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_META, 0, 0, run->meta_len, PF_PACKET_HEADROOM, NULL);
@@ -51,6 +51,8 @@ static enum pf_err run_repeatedly(struct pf_worker *w, struct pf_test_run *run, 
 	enum pf_err err = pf_packet_load(&x->packet, run->data, run->len, run->meta, run->meta_len, w->linear_limit);
 	if (err)
 		return pf_diag_set(diag, err, PF_DIAG_RUN_NOMEM, 0, 0, 0, 0, NULL);
+	if (run->wire_len)
+		x->packet.wire_len = run->wire_len;
 	pf_rcu_online(w->rcu);
 	const struct pf_world *world = pf_datapath_world(w->dp);
 	const struct pf_chain_entry *entry = world->chains[w->hook].entries;
@@ -87,7 +89,7 @@ static enum pf_err run_in(struct pf_datapath *dp, struct pf_prog *prog, struct p
 	struct pf_worker_options options = {
 		.cpu = run->cpu,
 		.seed = run->seed,
-		.linear_limit = run->linear_limit,
+		.linear_limit = prog->type == PF_PROG_PCAP ? UINT32_MAX : run->linear_limit,
 		.budget = run->budget,
 		.ingress_ifindex = run->ingress_ifindex,
 		.rx_queue_index = run->rx_queue_index,

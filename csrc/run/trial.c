@@ -40,6 +40,7 @@ static enum pf_err run_arm(struct pf_exec *x, const struct pf_prog *prog, enum p
 {
 	uint64_t r0 = 0;
 	const uint64_t turn = atomic_load_explicit(&arm->packets, memory_order_relaxed);
+	prog = running(prog, x->packet.link, &engine);
 	x->packet.frags = prog->frags;
 	if (PF_LIKELY(turn % PF_TRIAL_TIME_EACH)) {
 		enum pf_err err = pf_vm_run(x, prog, engine, (uintptr_t)&x->packet, 0, &r0);
@@ -275,7 +276,7 @@ void pf_run_watched(struct pf_worker *w, const struct pf_chain *chain, const str
 		s.faulted = 0;
 		if (canary) /* before a program writes into the packet */
 			s.flow = pf_flow_hash(d->data, d->caplen, 0);
-		begin(w->exec, round->batch, i, w->linear_limit);
+		begin(w->exec, round->batch, i, round->linear_limit);
 		run_chain(w, chain, &s);
 		const struct pf_chain_entry *entry = s.entry;
 		const enum pf_engine engine = s.arm ? entry->candidate_engine : entry->engine;

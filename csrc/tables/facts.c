@@ -25,7 +25,7 @@ static const struct pf_fact_action actions[] = {
 _Static_assert(sizeof(actions) / sizeof(actions[0]) == PF_ACTIONS, "one row for each action");
 
 static const struct pf_fact_ctx_field ctx_fields[] = {
-#define PF_CTX_FIELD(name, offset, size, kind, access) { #name, #kind, #access, offset, size },
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) { #name, #kind, #access, #types, offset, size },
 #include "ctx_field.def"
 #undef PF_CTX_FIELD
 };

@@ -38,6 +38,7 @@ struct pf_fact_ctx_field {
 	const char *name;
 	const char *kind;
 	const char *access;
+	const char *types; /* of programs that have it, as written in ctx_field.def */
 	uint32_t offset; /* bytes */
 	uint32_t size; /* bytes */
 };

@@ -51,7 +51,7 @@ enum pf_helper_id {
 };
 
 enum pf_ctx_field {
-#define PF_CTX_FIELD(name, offset, size, kind, access) PF_CTX_##name,
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) PF_CTX_##name,
 #include "ctx_field.def"
 #undef PF_CTX_FIELD
 	PF_CTX_FIELDS
@@ -65,8 +65,24 @@ enum pf_diag_code {
 	PF_DIAGS
 };
 
-/* Program types this engine runs. `memory`: r1 is a memory region, r2 its length. */
-enum pf_prog_type { PF_PROG_XDP, PF_PROG_MEMORY, PF_PROG_TYPES };
+/* Program types this engine runs. `memory`: r1 is a memory region, r2 its length. `pcap`: what tcpdump expressions become:
+ * r1 is a ctx, the packet is all that was captured, of any link type; no helpers. */
+enum pf_prog_type { PF_PROG_XDP, PF_PROG_MEMORY, PF_PROG_PCAP, PF_PROG_TYPES };
+
+static inline int pf_prog_type_has_packet(enum pf_prog_type type) { return type != PF_PROG_MEMORY; }
+
+/* The last column of ctx_field.def: bit n is program type n. */
+enum pf_ctx_types {
+	PF_CTX_TYPES_XDP = 1 << PF_PROG_XDP,
+	PF_CTX_TYPES_PCAP = 1 << PF_PROG_PCAP,
+	PF_CTX_TYPES_ALL = PF_CTX_TYPES_XDP | PF_CTX_TYPES_PCAP,
+};
+
+/* What a packet's link header is, as one number: 0 any (the program does not depend on it), else a link type's number in
+ * capture files and whether the capture has the other byte order. */
+#define PF_LINK_KIND(linktype, swapped) (UINT32_C(1) + (uint32_t)(linktype) + ((uint32_t)!!(swapped) << 16))
+#define PF_LINK_ANY 0u
+#define PF_LINK_ETHERNET PF_LINK_KIND(1, 0)
 
 #define PF_NAME_MAX 64
 

@@ -105,7 +105,7 @@ static enum pf_err check_memory(struct pf_verifier *v, const struct call *c, uin
 		return refuse_arg(v, c, a, "a pointer to memory: stack, packet or map value");
 	if (r->null)
 		return refuse_arg(v, c, a, "a pointer that was checked against NULL");
-	if (pf_v_is_packet(r) && v->in->type == PF_PROG_XDP && !takes_packet(c->info->number)) {
+	if (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type) && !takes_packet(c->info->number)) {
 		pf_v_help(v, "copy the bytes to the stack first: bpf_%s does not take packet memory", c->info->name);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_HELPER_PACKET, a + 1, 0, c->info->name);
 	}
@@ -242,7 +242,9 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 	if (!err && c->info->number == PF_HELPER_ID_tail_call && in_callback(v))
 		err = pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_TAIL_CALLBACK, 0, 0, NULL);
 
-	if (v->in->type != PF_PROG_XDP)
+	if (v->in->type == PF_PROG_PCAP)
+		err = pf_v_refuse(v, PF_EINVAL, PF_DIAG_PROG_HELPER_TYPE, c->info->number, 0, c->info->name);
+	else if (v->in->type != PF_PROG_XDP)
 		for (uint32_t a = 0; a < 5 && !err; a++)
 			if (c->info->args[a] == PF_ARG_CTX)
 				err = pf_v_refuse(v, PF_EINVAL, PF_DIAG_PROG_HELPER_TYPE, c->info->number, 0, c->info->name);

@@ -12,7 +12,7 @@ static void forget_packet(struct pf_verifier *v, struct pf_vreg *r, void *user)
 {
 	const uint32_t *call = user;
 
-	if (v->in->type == PF_PROG_XDP && PF_PLANTED(23, false, true) && (pf_v_is_packet(r) || r->kind == PF_V_END)) {
+	if (pf_prog_type_has_packet(v->in->type) && PF_PLANTED(23, false, true) && (pf_v_is_packet(r) || r->kind == PF_V_END)) {
 		pf_v_set_unknown(v, r);
 		r->size = *call + 1;
 	}

@@ -108,12 +108,13 @@ static enum pf_err check_map_flags(struct pf_verifier *v, const struct pf_vreg *
 static const struct {
 	uint32_t offset, size;
 	enum pf_vkind kind;
+	uint32_t types;
 } ctx_fields[] = {
 #define KIND_PACKET PF_V_PACKET
 #define KIND_PACKET_END PF_V_END
 #define KIND_PACKET_META PF_V_META
 #define KIND_SCALAR PF_V_SCALAR
-#define PF_CTX_FIELD(name, offset, size, kind, access) { offset, size, KIND_##kind },
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) { offset, size, KIND_##kind, PF_CTX_TYPES_##types },
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 };
@@ -126,6 +127,7 @@ static enum pf_err check_ctx(struct pf_verifier *v, const struct pf_vreg *r, con
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_CTX_WRITE, a->off, 0, NULL);
 	for (uint32_t f = 0; f < PF_CTX_FIELDS; f++) {
 		if ((int64_t)ctx_fields[f].offset != a->off || ctx_fields[f].size != a->size ||
+		    !(ctx_fields[f].types >> v->in->type & 1) ||
 		    (a->sign && ctx_fields[f].kind != PF_V_SCALAR))
 			continue;
 		if (f == PF_CTX_egress_ifindex && !(v->in->want & PF_VERIFY_EGRESS))
@@ -209,7 +211,7 @@ enum pf_err pf_check_access(struct pf_verifier *v, const struct pf_vreg *r, cons
 		pf_v_help(v, "check r%u against NULL before using it", a->regno);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_NULL, a->regno, 0, pf_v_kind_text(r));
 	}
-	if (a->atomic && (r->kind == PF_V_CTX || (pf_v_is_packet(r) && v->in->type == PF_PROG_XDP)))
+	if (a->atomic && (r->kind == PF_V_CTX || (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type))))
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_ATOMIC, a->regno, 0, pf_v_kind_text(r));
 	if (r->kind == PF_V_CTX)
 		return check_ctx(v, r, a);

@@ -13,10 +13,10 @@
 /* Handlers that no encoding names: what lowering puts in the place of others. */
 enum pf_lowered_op {
 	PF_LOWERED_FIRST = PF_OPS - 1,
-#define PF_CTX_FIELD(name, offset, size, kind, access) PF_LOWERED_CTX_##name,
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) PF_LOWERED_CTX_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
-#define PF_CTX_FIELD(name, offset, size, kind, access) PF_LOWERED_CTX_SIGNED_##name,
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) PF_LOWERED_CTX_SIGNED_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 	PF_LOWERED_TAIL_CALL,
@@ -54,10 +54,10 @@ _Static_assert(sizeof(struct pf_lowered) - offsetof(struct pf_lowered, dst) == s
 #define PF_CTX_VALUE_PACKET_META(p, name) ((uint64_t)(uintptr_t)(p)->name)
 #define PF_CTX_VALUE_SCALAR(p, name) ((uint64_t)(p)->name)
 
-/* Checked build: a ctx load of 4 bytes at this offset. 0: no field there. */
-int pf_vm_ctx_load(const struct pf_packet *p, uint64_t offset, uint64_t *value);
+/* Checked build: a ctx load of 4 bytes at this offset. 0: the running program's type has no field there. */
+int pf_vm_ctx_load(const struct pf_exec *x, uint64_t offset, uint64_t *value);
 /* The same with sign extension, which no address has. */
-int pf_vm_ctx_load_signed(const struct pf_packet *p, uint64_t offset, uint64_t *value);
+int pf_vm_ctx_load_signed(const struct pf_exec *x, uint64_t offset, uint64_t *value);
 
 /* The program that a tail call goes to, and its code for the engine; NULL when it is not made (V4). Counts it. */
 const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_t index, enum pf_engine engine);
@@ -97,6 +97,7 @@ static inline void pf_vm_begin_packet(struct pf_exec *x, const struct pf_vm_feed
 	const struct pf_stamp stamp = pf_stamp_of(feed->stamps, feed->first, feed->desc, feed->done);
 	pf_exec_begin(x, stamp.index, stamp.time_ns);
 	pf_packet_init(&x->packet, d->data, d->caplen, feed->linear_limit);
+	x->packet.wire_len = d->wire_len;
 	pf_vm_begin_run(x);
 }
 

@@ -44,7 +44,7 @@ static inline void set_window(struct windows *w, uint64_t start, uint64_t len)
 
 static inline void set_packet(struct windows *w, const struct pf_exec *x)
 {
-	if (x->prog->type == PF_PROG_XDP)
+	if (pf_prog_type_has_packet(x->prog->type))
 		set_window(w, (uint64_t)(uintptr_t)x->packet.data_meta,
 			   (uint64_t)(x->packet.data_end - x->packet.data_meta));
 	else
@@ -73,10 +73,10 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 		}                                                                                                      \
 	} while (0)
 #define CTX_LOADED(at, to)                                                                                             \
-	(PF_UNLIKELY((at)-w.start >= w.limits[4]) && (at)-ctx < ctx_len && pf_vm_ctx_load(&x->packet, (at)-ctx, &(to)))
+	(PF_UNLIKELY((at)-w.start >= w.limits[4]) && (at)-ctx < ctx_len && pf_vm_ctx_load(x, (at)-ctx, &(to)))
 #define CTX_LOADED_SIGNED(at, to)                                                                                      \
 	(PF_UNLIKELY((at)-w.start >= w.limits[4]) && (at)-ctx < ctx_len &&                                             \
-	 pf_vm_ctx_load_signed(&x->packet, (at)-ctx, &(to)))
+	 pf_vm_ctx_load_signed(x, (at)-ctx, &(to)))
 #define ALIGNED(at, n)                                                                                                 \
 	do {                                                                                                           \
 		if (PF_UNLIKELY((at) % (n))) {                                                                         \
@@ -147,10 +147,10 @@ enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry
 #define PF_INSN(name, opcode, selector, value, form, text, group) &&op_##name,
 #include "../tables/insn.def"
 #undef PF_INSN
-#define PF_CTX_FIELD(name, offset, size, kind, access) &&op_CTX_##name,
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) &&op_CTX_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
-#define PF_CTX_FIELD(name, offset, size, kind, access) &&op_CTX_SIGNED_##name,
+#define PF_CTX_FIELD(name, offset, size, kind, access, types) &&op_CTX_SIGNED_##name,
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 		&&op_TAIL_CALL,
@@ -172,7 +172,7 @@ enum pf_err INTERP(struct pf_exec *x, const struct pf_code *code, uint32_t entry
 	r[10] = (uint64_t)(uintptr_t)pf_vm_frame(x);
 #if PF_VM_CHECKED
 	const uint64_t ctx = (uint64_t)(uintptr_t)&x->packet;
-	const uint64_t ctx_len = x->prog->type == PF_PROG_XDP ? sizeof(x->packet) : 0;
+	const uint64_t ctx_len = pf_prog_type_has_packet(x->prog->type) ? sizeof(x->packet) : 0;
 	int64_t first = entry;
 	uint64_t fault_at = 0;
 	uint32_t fault_size = 0;

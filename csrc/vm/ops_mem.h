@@ -108,7 +108,7 @@ ATOMICS(64)
 ATOMICS(32)
 
 /* Loads that staging knows to be of ctx (enum pf_insn_type). */
-#define PF_CTX_FIELD(name, offset, size, kind, access)                                                                 \
+#define PF_CTX_FIELD(name, offset, size, kind, access, types)                                                          \
 	op_CTX_##name : {                                                                                              \
 		DST = PF_CTX_VALUE_##kind((const struct pf_packet *)(uintptr_t)SRC, name);                             \
 		NEXT;                                                                                                  \

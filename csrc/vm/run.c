@@ -104,7 +104,7 @@ enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enu
 {
 	const struct pf_code *code = atomic_load_explicit(&prog->code[engine], memory_order_acquire);
 	uint64_t r0;
-	if (PF_BUG_ON(!code || prog->type != PF_PROG_XDP)) {
+	if (PF_BUG_ON(!code || !pf_prog_type_has_packet(prog->type))) {
 		while (feed->done < feed->n)
 			feed->retvals[feed->done++] = PF_XDP_ABORTED;
 	}

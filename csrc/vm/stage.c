@@ -6,21 +6,22 @@
 
 #define R10 10
 
-/* The ctx field at this offset; PF_CTX_FIELDS if there is none. */
-static enum pf_ctx_field ctx_field(uint64_t offset)
+/* The ctx field that this type of program has at this offset; PF_CTX_FIELDS if there is none. */
+static enum pf_ctx_field ctx_field(enum pf_prog_type type, uint64_t offset)
 {
-#define PF_CTX_FIELD(name, offset_, size, kind, access)                                                                \
-	if (offset == offset_)                                                                                         \
+#define PF_CTX_FIELD(name, offset_, size, kind, access, types)                                                         \
+	if (offset == offset_ && PF_CTX_TYPES_##types >> type & 1)                                                     \
 		return PF_CTX_##name;
 #include "../tables/ctx_field.def"
 #undef PF_CTX_FIELD
 	return PF_CTX_FIELDS;
 }
 
-int pf_vm_ctx_load(const struct pf_packet *p, uint64_t offset, uint64_t *value)
+int pf_vm_ctx_load(const struct pf_exec *x, uint64_t offset, uint64_t *value)
 {
-	switch (ctx_field(offset)) {
-#define PF_CTX_FIELD(name, offset_, size, kind, access)                                                                \
+	const struct pf_packet *p = &x->packet;
+	switch (ctx_field(x->prog->type, offset)) {
+#define PF_CTX_FIELD(name, offset_, size, kind, access, types)                                                         \
 	case PF_CTX_##name:                                                                                            \
 		*value = PF_CTX_VALUE_##kind(p, name);                                                                 \
 		return 1;
@@ -37,7 +38,7 @@ static int is_number(enum pf_ctx_field field)
 {
 	enum kind { PACKET, PACKET_END, PACKET_META, SCALAR };
 	switch (field) {
-#define PF_CTX_FIELD(name, offset, size, kind, access)                                                                 \
+#define PF_CTX_FIELD(name, offset, size, kind, access, types)                                                          \
 	case PF_CTX_##name:                                                                                            \
 		return kind == SCALAR;
 #include "../tables/ctx_field.def"
@@ -48,9 +49,9 @@ static int is_number(enum pf_ctx_field field)
 	return 0;
 }
 
-int pf_vm_ctx_load_signed(const struct pf_packet *p, uint64_t offset, uint64_t *value)
+int pf_vm_ctx_load_signed(const struct pf_exec *x, uint64_t offset, uint64_t *value)
 {
-	if (!is_number(ctx_field(offset)) || !pf_vm_ctx_load(p, offset, value))
+	if (!is_number(ctx_field(x->prog->type, offset)) || !pf_vm_ctx_load(x, offset, value))
 		return 0;
 	*value = (uint64_t)(int32_t)*value;
 	return 1;
@@ -113,7 +114,7 @@ static enum pf_err lowered_op(const struct pf_prog *prog, uint32_t at, enum pf_i
 	if (op == PF_OP_CALL_HELPER && insn.imm == PF_HELPER_ID_tail_call) {
 		*out = PF_LOWERED_TAIL_CALL;
 	} else if (type == PF_INSN_CTX_LOAD) {
-		const enum pf_ctx_field field = ctx_field((uint64_t)(int64_t)insn.off);
+		const enum pf_ctx_field field = ctx_field(prog->type, (uint64_t)(int64_t)insn.off);
 		const int is_signed = op == PF_OP_LDSX_W;
 		if (is_signed ? !is_number(field) : op != PF_OP_LDX_W || field == PF_CTX_FIELDS)
 			return pf_diag_set(diag, PF_EINVAL, PF_DIAG_VM_CTX, at, 0, (uint64_t)(int64_t)insn.off, 4, "ctx");

@@ -18,6 +18,7 @@ cdef extern from "packet/batch.h" nogil:
         uint32_t snaplen
         uint8_t tsresol
         int64_t tsoffset
+        uint8_t swapped
     struct pf_batch:
         pf_desc *desc
         uint32_t n
@@ -48,8 +49,11 @@ cdef extern from "io/reader.h" nogil:
         uint32_t chunk
         uint8_t as_ethernet
         uint8_t any_linktype
+        uint8_t announce
         uint8_t head_len
         uint8_t *head
+    uint32_t pf_reader_awaited(const pf_reader *reader)
+    void pf_reader_accept(pf_reader *reader, uint32_t index)
     struct pf_reader_info:
         pf_format format
         uint8_t started

@@ -10,6 +10,7 @@ cdef extern from "prog/prog.h" nogil:
     enum pf_prog_type:
         PF_PROG_XDP
         PF_PROG_MEMORY
+        PF_PROG_PCAP
     enum pf_engine:
         PF_ENGINE_CHECKED
         PF_ENGINE_INTERP
@@ -28,6 +29,7 @@ cdef extern from "prog/prog.h" nogil:
         uint8_t frags
         uint8_t verified
         uint8_t *types
+        uint32_t link
     struct pf_prog_def:
         pf_prog_type type
         const char *name
@@ -38,10 +40,13 @@ cdef extern from "prog/prog.h" nogil:
         uint32_t map_count
         uint8_t frags
         uint8_t *tag
+        uint32_t link
     pf_err pf_prog_create(const pf_prog_def *definition, pf_prog **prog, pf_diag *diag)
     struct pf_code:
         pass
     const pf_code *pf_prog_code(const pf_prog *prog, pf_engine engine)
+    uint32_t PF_LINK_HEAD
+    pf_err pf_prog_join(pf_prog *head, pf_prog *member)
     void pf_prog_get(pf_prog *prog)
     void pf_prog_put(pf_prog *prog)
 

@@ -12,6 +12,7 @@ cdef extern from "run/run.h" nogil:
         PF_REPLAY_MORE
         PF_REPLAY_UNTIL
         PF_REPLAY_DONE
+        PF_REPLAY_LINK
     enum pf_redirect:
         PF_REDIRECT_NONE
         PF_REDIRECT_IFINDEX
@@ -75,6 +76,7 @@ cdef extern from "run/run.h" nogil:
         uint32_t ingress_ifindex
         uint32_t rx_queue_index
         uint32_t linear_limit
+        uint32_t wire_len
         uint64_t time_ns
         uint64_t seed
         uint64_t budget

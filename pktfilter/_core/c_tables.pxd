@@ -11,6 +11,7 @@ cdef extern from "tables/tables.h" nogil:
         PF_EIO
         PF_E2BIG
         PF_EAGAIN
+        PF_EUNATCH
         PF_ENOMEM
         PF_EFAULT
         PF_EBUSY
@@ -38,6 +39,8 @@ cdef extern from "tables/tables.h" nogil:
     enum pf_prog_type:
         PF_PROG_XDP
         PF_PROG_MEMORY
+        PF_PROG_PCAP
+    uint32_t PF_LINK_KIND(uint32_t linktype, uint32_t swapped)
 
     int PF_NAME_MAX
 
@@ -75,6 +78,7 @@ cdef extern from "tables/facts.h" nogil:
         const char *name
         const char *kind
         const char *access
+        const char *types
         uint32_t offset
         uint32_t size
 

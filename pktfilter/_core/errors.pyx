@@ -92,7 +92,7 @@ def exception(err, code=0, *, insn=0, offset=0, found=0, expected=0, name=""):
         if "{offset}" in row.text:
             error.offset = offset  # the message names the place already
         return error
-    if row.name == "HOOK_TYPE":
+    if row.name in ("HOOK_TYPE", "HOOK_TYPE_CHANGE"):
         return errors.IncompatibleProgram(message, field="type", errno=err, **common)
     if family == "HOOK":
         return _HOOK_CLASSES.get(row.name, errors.LinkError)(message, errno=err, **common)

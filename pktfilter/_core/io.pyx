@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from pktfilter._core.c_io cimport (
     PF_FORMAT_PCAP, PF_FORMAT_PCAPNG, pf_iface, pf_linktype_name, pf_reader_close, pf_reader_get_info, pf_reader_info,
-    pf_reader_open, pf_reader_options, pf_reader_source, pf_writer_bytes, pf_writer_close, pf_writer_finish, pf_writer_open,
+    pf_reader_accept, pf_reader_awaited, pf_reader_open, pf_reader_options, pf_reader_source, pf_writer_bytes, pf_writer_close, pf_writer_finish, pf_writer_open,
     pf_writer_options, pf_writer_packets, pf_writer_sink,
 )
 from pktfilter._core.c_tables cimport pf_diag, pf_err
@@ -34,11 +34,12 @@ cdef class Reader(PacketSource):
     """Reads a capture from fd; the header is read with the first batch."""
 
     def __cinit__(self, int fd, *, uint32_t chunk=0, bint as_ethernet=False, bint any_linktype=False,
+                  bint announce=False,
                   bytes head=b""):
         cdef pf_reader_options o
         cdef pf_diag diag
         cdef pf_err err
-        o.chunk, o.as_ethernet, o.any_linktype = chunk, as_ethernet, any_linktype
+        o.chunk, o.as_ethernet, o.any_linktype, o.announce = chunk, as_ethernet, any_linktype, announce
         if len(head) > sizeof(o.head):
             raise ValueError("more bytes put back than fit")
         o.head_len = <uint8_t>len(head)
@@ -52,6 +53,17 @@ cdef class Reader(PacketSource):
     def __dealloc__(self):
         if self.ptr is not NULL:
             pf_reader_close(self.ptr)
+
+    def awaited(self):
+        """(index, link type, other byte order) of the interface that has to be accepted (pf_reader_awaited)."""
+        cdef uint32_t index = pf_reader_awaited(self.ptr)
+        cdef const pf_iface *i = self.source.iface(self.source, index)
+        if i is NULL:
+            raise ValueError("no interface is awaited")
+        return index, i.linktype, bool(i.swapped)
+
+    def accept(self, uint32_t index):
+        pf_reader_accept(self.ptr, index)
 
     def info(self):
         cdef pf_reader_info i
@@ -88,6 +100,7 @@ cdef class Writer(PacketSink):
         cdef pf_err err
         if iface is not None:
             i.linktype, i.linktype_high, i.snaplen, i.tsresol, i.tsoffset = iface
+            i.swapped = 0
             chosen = &i
         with nogil:
             err = pf_writer_finish(self.ptr, chosen, &diag)

@@ -6,17 +6,26 @@ from libc.string cimport memcpy
 from pktfilter._core.c_isa cimport pf_insn
 from pktfilter._core.c_map cimport pf_map, pf_map_get, pf_ref, pf_ref_count
 from pktfilter._core.c_prog cimport (
-    PF_PROG_MEMORY, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy, pf_prog, pf_prog_check_registers, pf_prog_create, pf_prog_def,
-    pf_prog_code, pf_prog_map, pf_prog_put, pf_vm_execute, pf_vm_stage,
+    PF_LINK_HEAD, PF_PROG_MEMORY, PF_PROG_PCAP, PF_PROG_XDP, pf_engine, pf_exec, pf_exec_create, pf_exec_destroy,
+    pf_prog, pf_prog_check_registers, pf_prog_code, pf_prog_create, pf_prog_def, pf_prog_join, pf_prog_map, pf_prog_put,
+    pf_vm_execute, pf_vm_stage,
 )
 from pktfilter._core.c_native cimport pf_native_stage
-from pktfilter._core.c_tables cimport pf_diag, pf_err
+from pktfilter._core.c_tables cimport PF_LINK_KIND, pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.map cimport MapRef
 
 from pktfilter.errors import ProgramError
 
-PROG_TYPES = {"xdp": <int>PF_PROG_XDP, "memory": <int>PF_PROG_MEMORY}
+PROG_TYPES = {"xdp": <int>PF_PROG_XDP, "memory": <int>PF_PROG_MEMORY, "pcap": <int>PF_PROG_PCAP}
+TYPE_NAMES = {number: name for name, number in PROG_TYPES.items()}
+#: A program that is in no family, and the head of one (csrc/prog/prog.h, P5).
+ANY_LINK, LINK_HEAD = 0, <unsigned int>PF_LINK_HEAD
+
+
+def link_kind(uint32_t linktype, bint swapped):
+    """PF_LINK_KIND."""
+    return PF_LINK_KIND(linktype, swapped)
 
 
 cdef class ProgRef:
@@ -34,7 +43,7 @@ cdef class ProgRef:
 
     @staticmethod
     def create(str type, str name, uint64_t id, const unsigned char[::1] insns not None, dict maps not None, bint frags,
-               bytes tag not None):
+               bytes tag not None, uint32_t link=0):
         """A program from bytecode; maps: number -> MapRef. Raises ProgramError."""
         cdef pf_prog_def d
         cdef pf_prog *prog = NULL
@@ -59,6 +68,7 @@ cdef class ProgRef:
             d.maps = table
             d.map_count = i
             d.frags = frags
+            d.link = link
             memcpy(d.tag, <const char *>tag, 8)
             with nogil:
                 err = pf_prog_create(&d, &prog, &diag)
@@ -144,7 +154,11 @@ cdef class ProgRef:
 
     @property
     def type(self):
-        return "xdp" if self.ptr.type == PF_PROG_XDP else "memory"
+        return TYPE_NAMES[<int>self.ptr.type]
+
+    def join(self, ProgRef member not None):
+        """Takes a staged program into this head's family; False where it does not fit or its kind is there."""
+        return pf_prog_join(self.ptr, member.ptr) == 0
 
 
 def execute(ProgRef prog not None, unsigned char[::1] memory not None, int engine, uint64_t budget, uint64_t seed):

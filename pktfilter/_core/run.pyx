@@ -10,12 +10,12 @@ from pktfilter._core.c_io cimport (
 )
 from pktfilter._core.c_prog cimport pf_engine, pf_trace
 from pktfilter._core.c_run cimport (
-    PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy,
+    PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_LINK, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy,
     pf_generation_row, pf_generations, pf_generations_left_out, pf_generations_row, pf_prog_test_run, pf_replay_end,
     pf_replay_step, pf_test_run, pf_worker, pf_worker_create, pf_worker_destroy, pf_worker_options,
     pf_worker_run,
 )
-from pktfilter._core.c_tables cimport PF_EAGAIN, PF_EINTR, pf_diag, pf_err
+from pktfilter._core.c_tables cimport PF_EAGAIN, PF_EINTR, PF_EUNATCH, pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.hook cimport DatapathRef
 from pktfilter._core.io cimport PacketSink, PacketSource
@@ -24,6 +24,7 @@ from pktfilter._core.prog cimport ProgRef
 REPLAY_MORE = <int>PF_REPLAY_MORE
 REPLAY_UNTIL = <int>PF_REPLAY_UNTIL
 REPLAY_DONE = <int>PF_REPLAY_DONE
+REPLAY_LINK = <int>PF_REPLAY_LINK
 
 
 cdef class Worker:
@@ -55,7 +56,8 @@ cdef class Worker:
             pf_batch_destroy(self.batch)
 
     def step(self, PacketSource packets not None, PacketSink out, uint64_t until, uint64_t slice_ns):
-        """pf_replay_step: runs up to slice_ns; returns REPLAY_MORE, REPLAY_UNTIL or REPLAY_DONE."""
+        """pf_replay_step: runs up to slice_ns; returns REPLAY_MORE, REPLAY_UNTIL, REPLAY_DONE, or
+        REPLAY_LINK where an interface has to be accepted."""
         cdef pf_replay_end end = PF_REPLAY_MORE
         cdef pf_diag diag
         cdef pf_source *source = packets.source
@@ -72,7 +74,7 @@ cdef class Worker:
                   unsigned char[::1] arms not None, uint64_t[::1] generations not None):
         """Reads and runs one batch and fills in the caller's arrays (batch capacity each). Returns
         (n, first, datapath generation); n is 0 at the end, and None where there is nothing yet in a source that
-        does not wait."""
+        does not wait, and -1 where an interface has to be accepted."""
         cdef pf_verdict *verdicts = NULL
         cdef pf_diag diag
         cdef pf_source *source = packets.source
@@ -108,6 +110,8 @@ cdef class Worker:
                         retvals[i] = verdicts[i].retval
                         arms[i] = verdicts[i].arm
                         generations[i] = verdicts[i].generation
+            if err == PF_EUNATCH:
+                return -1, first, self.ptr.batch_generation
             if err == PF_EAGAIN:
                 return None, first, self.ptr.batch_generation
             if err:
@@ -173,7 +177,7 @@ cdef tuple drain(pf_trace *trace):
 
 def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, const unsigned char[::1] meta not None, *,
              uint32_t repeat, uint32_t cpu, uint32_t ingress_ifindex, uint32_t rx_queue, uint32_t linear_limit,
-             uint64_t time_ns, uint64_t seed, uint64_t budget, int engine):
+             uint64_t time_ns, uint64_t seed, uint64_t budget, int engine, uint32_t wire_len=0):
     """BPF_PROG_TEST_RUN; returns a dict. Raises ExecutionFault where the checked interpreter stops the program."""
     cdef pf_test_run r
     cdef pf_diag diag
@@ -184,6 +188,7 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
     r.meta = &meta[0] if meta.shape[0] else NULL
     r.meta_len = <uint32_t>meta.shape[0]
     r.repeat, r.cpu, r.ingress_ifindex, r.rx_queue_index = repeat, cpu, ingress_ifindex, rx_queue
+    r.wire_len = wire_len
     r.linear_limit, r.time_ns, r.seed, r.budget = linear_limit, time_ns, seed, budget
     r.engine = <pf_engine>engine
     r.trace = <pf_trace *>calloc(1, sizeof(pf_trace))

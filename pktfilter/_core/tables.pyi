@@ -43,13 +43,14 @@ class Action(NamedTuple):
     text: str
 
 class CtxField(NamedTuple):
-    """A row of ctx_field.def; offset and size in bytes."""
+    """A row of ctx_field.def; offset and size in bytes; `types` of programs: "XDP", "PCAP" or "ALL"."""
 
     name: str
     offset: int
     size: int
     kind: str
     access: str
+    types: str
 
 class Diag(NamedTuple):
     """A row of diag.def; `DIAGS` is indexed by code, its first row is empty."""

@@ -66,7 +66,7 @@ Helper = NamedTuple(
 Action = NamedTuple("Action", [("name", str), ("value", int), ("text", str)])
 CtxField = NamedTuple(
     "CtxField",
-    [("name", str), ("offset", int), ("size", int), ("kind", str), ("access", str)],
+    [("name", str), ("offset", int), ("size", int), ("kind", str), ("access", str), ("types", str)],
 )
 Diag = NamedTuple("Diag", [("name", str), ("text", str), ("hint", str)])
 Error = NamedTuple("Error", [("name", str), ("value", int), ("text", str)])
@@ -164,6 +164,7 @@ cdef tuple _ctx_fields():
             rows[i].size,
             _text(rows[i].kind),
             _text(rows[i].access),
+            _text(rows[i].types),
         )
         for i in range(count)
     ])

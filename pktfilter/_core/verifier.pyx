@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from pktfilter._core.c_isa cimport pf_insn
 from pktfilter._core.c_map cimport pf_map_def, pf_map_lock, pf_map_type
-from pktfilter._core.c_prog cimport PF_PROG_MEMORY, PF_PROG_XDP
+from pktfilter._core.c_prog cimport pf_prog_type
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.c_verifier cimport (
     PF_VERIFY_ARG_CTX, PF_VERIFY_ARG_MEM, PF_VERIFY_ARG_SCALAR, PF_VERIFY_EGRESS, PF_VERIFY_FACTS, PF_VERIFY_FRAGS, pf_fact,
@@ -15,6 +15,7 @@ from pktfilter._core.c_verifier cimport (
 )
 from pktfilter._core.errors import render
 from pktfilter._core.prog cimport ProgRef
+from pktfilter._core.prog import PROG_TYPES
 from pktfilter._core.tables import DIAGS
 
 WANT_FACTS = <int>PF_VERIFY_FACTS
@@ -94,7 +95,7 @@ def verify(const unsigned char[::1] insns not None, str type, list maps, list fu
                 table[i].contents = <const uint8_t *>(<const char *>contents)
             table[i].lock, table[i].inner_lock = _lock(lock), _lock(inner_lock)
             i += 1
-        request.type = PF_PROG_XDP if type == "xdp" else PF_PROG_MEMORY
+        request.type = <pf_prog_type><int>PROG_TYPES[type]
         request.insns = <const pf_insn *>&insns[0] if insns.shape[0] else NULL
         request.count = <uint32_t>(insns.shape[0] // 8)
         request.maps, request.map_count = table, i

@@ -23,6 +23,7 @@ _COMMANDS = {
     "inspect": (".objects", "Show what an object file contains."),
     "disasm": (".objects", "Show a program's instructions and source lines."),
     "asm": (".objects", "Assemble a file into an object."),
+    "compile": (".compile", "Make an XDP object of a tcpdump expression."),
     "link": (".control", "Show and replace the programs of a running engine."),
     "map": (".control", "Read and write the maps of a running engine."),
     "bench": (".bench", "Measure pktfilter beside its peers."),
@@ -75,7 +76,7 @@ def cli() -> None:
     """Runs XDP programs (eBPF) in user space over captures, without root, and over live interfaces.
 
     \b
-    PROG is FILE.o[:NAME] (a compiled object) or FILE.s[:NAME] (assembly).
+    PROG is FILE.o[:NAME] (a compiled object), FILE.s[:NAME] (assembly) or pcap:EXPRESSION (tcpdump's).
     Exit status: 0 done; 1 the input or the program was refused, or input ended damaged; 2 usage;
     130 interrupted.
     """

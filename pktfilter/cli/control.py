@@ -12,7 +12,7 @@ import click
 
 from ..control import Client, sockets
 from ..errors import ControlError
-from .programs import split
+from .programs import is_expression, split
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _socket = click.option(
@@ -55,6 +55,8 @@ def _table(rows: list[dict[str, Any]], columns: list[str]) -> str:
 
 def _absolute(prog: str) -> str:
     """PROG with its file's full name: the engine has another working directory."""
+    if is_expression(prog):
+        return prog
     path, name = split(prog)
     full = os.path.abspath(path)
     return full if name is None else f"{full}:{name}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from .._core.isa import MAX_INSNS
 from ..errors import InputError
+from ..expressions import PREFIX
 from ..handles.cpus import default_cpus
 from ..handles.loader import Object, load
 from ..handles.program import Program
@@ -12,14 +14,15 @@ from ..objects import ObjectSpec, ProgramSpec
 from . import UsageError
 
 
+def is_expression(text: str) -> bool:
+    """Whether PROG is pcap:EXPRESSION."""
+    return text.startswith(PREFIX)
+
+
 def split(text: str) -> tuple[str, str | None]:
     """(file, program name or None). A file whose own name has a colon wins over a program name."""
-    if text.startswith("pcap:"):
-        raise UsageError(
-            "tcpdump expressions are not supported by this version",
-            file=text,
-            expected="FILE.o[:NAME] or FILE.s[:NAME]",
-        )
+    if is_expression(text):
+        return text, None
     if ":" in text and not os.path.exists(text):
         path, _, name = text.rpartition(":")
         if not path:
@@ -32,6 +35,8 @@ def split(text: str) -> tuple[str, str | None]:
 
 def spec_of(text: str) -> tuple[ObjectSpec, str | None]:
     """The parsed object of PROG, assembled first when it is assembly, and the program's name."""
+    if is_expression(text):
+        return _expression(text), None
     path, name = split(text)
     if not path.endswith(".s"):
         return ObjectSpec.from_file(path), name
@@ -58,6 +63,23 @@ def _assembled(path: str) -> ObjectSpec:
             lines=program.lines,
             helpers=sorted({number for _, number in helper_calls(program.insns)}),
         )
+    return spec
+
+
+def _expression(text: str) -> ObjectSpec:
+    """An expression as an object of one program, for Ethernet or the first common link type that it fits."""
+    from ..expressions.compile import check_meaning, translate_expression
+
+    expression = text.removeprefix(PREFIX)
+    kind = check_meaning(expression)
+    spec = ObjectSpec(text)
+    spec.programs[text] = ProgramSpec(
+        name=text,
+        section="pcap",
+        insns=translate_expression(expression, kind, limit=MAX_INSNS),
+        type="pcap",
+        expression=expression,
+    )
     return spec
 
 

@@ -15,7 +15,8 @@ from ..errors import PktfilterError, VerifierError
 from ..handles.hooks import Datapath
 from ..handles.links import Link
 from ..objects import ObjectSpec
-from .programs import choose, spec_of, split
+from . import UsageError
+from .programs import choose, is_expression, spec_of, split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,9 @@ def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
     if not wanted:
         yield
         return
+
+    if is_expression(prog):
+        raise UsageError("--watch looks at a file", found=prog, expected="FILE.o or FILE.s")
 
     def changed() -> None:
         spec, name = parse(prog)

@@ -15,6 +15,7 @@ from .updates import timeout_ns
 
 if TYPE_CHECKING:
     from .._core.run import Worker
+    from ..expressions import LinkKind
     from .tiers import TierUp
 
 _ACTIONS = tuple(action.name.lower() for action in XDP)
@@ -72,11 +73,16 @@ class Datapath:
             self._tiers = None
             self._ref.set_engine(resolve_engine("auto"))
 
-    def _admit(self, program: Program | None) -> None:
+    def _admit(self, program: Program) -> None:
         """Before a program is published: while engine "jit" runs it is compiled, or refused."""
         tiers = self._tiers
-        if tiers is not None and tiers.strict and program is not None:
+        if tiers is not None and tiers.strict:
             tiers.expect([program])
+
+    def _grown(self, programs: Iterable[Program]) -> None:
+        """After families got members: they come to compiled code as programs do that are published."""
+        if self._tiers is not None:
+            self._tiers.grown(programs)
 
     def _need_verified(self, engine: str) -> None:
         for hook in self.hooks.values():
@@ -115,6 +121,8 @@ class Hook:
         self._links: dict[int, Link] = {}
         self._workers: set[Worker] = set()  # running now
         self._past: list[int] = [0] * 10
+        #: Of the packets that came by here so far; every program on this hook is there for each.
+        self._kinds: set[LinkKind] = set()
 
     def __repr__(self) -> str:
         return f"<Hook {self.name} of {len(self._links)} links>"
@@ -139,7 +147,7 @@ class Hook:
         The link keeps `history` generations (`Link.keep`). With `wait`, returns once every packet sees
         the program (`GraceTimeout` after `timeout` seconds: it stays attached). Within a transaction
         the link is "initial" until the end. Raises `IncompatibleProgram` (EINVAL) when the program is
-        not an XDP program.
+        of type memory, `ExpressionError` for an expression that means nothing on a link type seen here.
         """
         if not isinstance(program, Program):
             raise wrong_kind("what a hook attaches", program, "a Program")
@@ -147,7 +155,7 @@ class Hook:
             raise InputError(
                 "priority is out of range", found=priority, expected="a signed 32-bit number"
             )
-        self.datapath._admit(program)
+        self._prepare(program)
         ref = self.datapath._ref.create_link(
             self.index, priority, action_mask(continue_on), max(0, min(history, 0xFFFFFFFF))
         )
@@ -161,6 +169,22 @@ class Hook:
         if wait:
             change.wait(timeout_ns(timeout))
         return link
+
+    def _meet(self, kind: LinkKind, others: Iterable[Program] = ()) -> None:
+        """Before the first packet of this kind: makes every program ready for it that runs here, that a link may
+        go back to, and the others. Raises `ExpressionError`, with nothing run."""
+        programs = [program for link in self.links for program in link._programs()]
+        programs += others
+        for program in programs:
+            program.prepare(kind)
+        self._kinds.add(kind)
+        self.datapath._grown(programs)
+
+    def _prepare(self, program: Program) -> None:
+        """Before a program comes onto the hook."""
+        for kind in self._kinds:
+            program.prepare(kind)
+        self.datapath._admit(program)
 
     @property
     def stats(self) -> HookStats:

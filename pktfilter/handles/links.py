@@ -257,7 +257,8 @@ class Link(Tried):
             raise InputError("no such cause", found=cause, expected=", ".join(_CAUSES))
         if expect_generation is not None and expect_generation < 1:
             raise InputError("generations start at 1", found=expect_generation)
-        self.hook.datapath._admit(new)
+        if new is not None:
+            self.hook._prepare(new)
         text = detail.encode() if detail else None
         transaction = _current.get()
         if transaction is not None:
@@ -327,6 +328,11 @@ class Link(Tried):
         except LinkError as error:
             error.place = self._place()
             raise
+
+    def _programs(self) -> list[Program]:
+        """Those that run or that it may go back to, and a trial's candidate."""
+        trial = self._trial
+        return [*self._kept, *([] if trial is None else [trial.program])]
 
     def _place(self) -> str:
         return f"link {self._id}"

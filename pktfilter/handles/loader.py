@@ -78,6 +78,9 @@ def load(
     for name, program in spec.programs.items():
         used = {fd: obj.maps[map_name] for fd, map_name in program.map_refs.items()}
         assert all(numbers[map_name] == fd for fd, map_name in program.map_refs.items())
+        if program.expression is not None:
+            obj.programs[name] = Program.from_expression(program.expression, None, verify=verify)
+            continue
         try:
             obj.programs[name] = Program(
                 program.insns,

@@ -7,8 +7,9 @@ import itertools
 import struct
 import weakref
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from .._core.prog import ProgRef
+from .._core.prog import ANY_LINK, PROG_TYPES, ProgRef
 from .._core.run import test_run as _test_run
 from ..digest import sha256
 from ..errors import InputError, ProgramError
@@ -16,6 +17,10 @@ from ..objects import ProgramSpec
 from ..records import field, recordclass
 from .maps import Map
 from .verification import Verification, admit
+
+if TYPE_CHECKING:
+    from ..expressions import LinkKind
+    from .expression import ExpressionProgram
 
 #: Engines by the number the core gives them.
 ENGINES = ("checked", "interp", "jit")
@@ -84,9 +89,10 @@ class Program:
         spec: ProgramSpec | None = None,
         verify: bool = True,
         memory_size: int | None = None,
+        link: int = ANY_LINK,
     ) -> None:
-        if type not in ("xdp", "memory"):
-            raise InputError("no such program type", found=type, expected="xdp or memory")
+        if type not in PROG_TYPES:
+            raise InputError("no such program type", found=type, expected=" or ".join(PROG_TYPES))
         insns = bytes(insns)
         if len(insns) % 8:
             raise ProgramError(
@@ -106,6 +112,7 @@ class Program:
             {fd: m._ref for fd, m in self.maps.items()},
             frags,
             program_tag(insns),
+            link,
         )
         if not verify:
             self._ref.check_registers()
@@ -139,6 +146,24 @@ class Program:
         """
         return cls(insns, type=type, name=name, maps=maps, frags=frags, verify=verify)
 
+    @classmethod
+    def from_expression(
+        cls, expression: str, linktype: int | None = 1, *, verify: bool = True
+    ) -> ExpressionProgram:
+        """A tcpdump expression as a program of type pcap: PASS where it matches, DROP elsewhere.
+
+        Compiled for packets of `linktype` (a number as in capture files; 1 is Ethernet) at once, and
+        for others when they come; None: for those that come. "" matches everything. Raises
+        `ExpressionError` with libpcap's message. See docs/expressions.md.
+        """
+        from .expression import ExpressionProgram
+
+        return ExpressionProgram(expression, linktype, verify=verify)
+
+    def prepare(self, kind: LinkKind) -> Program:  # noqa: ARG002
+        """What runs over packets with this kind of link header: the program itself, unless it is an expression."""
+        return self
+
     @property
     def name(self) -> str:
         """The name given at creation."""
@@ -146,7 +171,7 @@ class Program:
 
     @property
     def type(self) -> str:
-        """ "xdp" or "memory"."""
+        """ "xdp", "memory" or "pcap"."""
         return str(self._ref.type)
 
     @property
@@ -188,11 +213,13 @@ class Program:
         *,
         linear: str = "kernel",
         budget: int = 0,
+        wire_len: int = 0,
     ) -> TestRun:
         """Runs the program over one packet, as BPF_PROG_TEST_RUN.
 
         `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
-        id. Raises `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
+        id; `wire_len` the length on the wire that type pcap sees (0: the packet's). Raises
+        `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
         packet that Linux would refuse (under 14 bytes). engine "jit" first compiles the program and
         what it can tail-call, or raises `ProgramError`; "auto" is the best engine that all of
         these have.
@@ -201,11 +228,13 @@ class Program:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
         if not 1 <= repeat <= 0xFFFFFFFF:
             raise InputError("repeat is out of range", found=repeat, expected="1 to 4294967295")
-        if self.type != "xdp":
+        if not 0 <= wire_len <= 0xFFFFFFFF:
+            raise InputError("wire_len is out of range", found=wire_len, expected="0 to 4294967295")
+        if self.type == "memory":
             raise InputError(
-                "only XDP programs run over packets",
+                "a program of this type runs over no packets",
                 found=self.type,
-                expected="xdp",
+                expected="xdp or pcap",
                 hint="use pktfilter.vm.execute",
             )
         if time_ns is None:
@@ -229,6 +258,7 @@ class Program:
             seed=seed,
             budget=budget,
             engine=resolve_engine(engine),
+            wire_len=wire_len,
         )
         retval = result["retval"]
         return TestRun(

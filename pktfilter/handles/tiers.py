@@ -183,6 +183,7 @@ class TierUp:
         self._size = size
         self._remaining = remaining
         self._stop = threading.Event()
+        self._look = threading.Event()  # there is more to compile, which no revision tells of
         self._thread: threading.Thread | None = None
         self._expected: list[Program] = []
         self._failed: dict[int, Compiled] = {}
@@ -199,13 +200,18 @@ class TierUp:
         """Whether programs without compiled code are refused."""
         return self._wanted == "jit"
 
+    @property
+    def _cache_first(self) -> bool:
+        """Whether there is so much to run that looking into the cache before it pays."""
+        return self._size is None or self._size >= CACHE_FIRST_BYTES
+
     def __enter__(self) -> TierUp:
         if self._wanted not in ("auto", "jit"):
             return self
         if self.strict:
             self._note(require_compiled(self._programs()))
             self._datapath.refresh()
-        elif self._size is None or self._size >= CACHE_FIRST_BYTES:
+        elif self._cache_first:
             self._compile(self._programs(), cache_only=True)
             self._datapath.refresh()
         self._thread = threading.Thread(target=self._work, name="pktfilter-tiers")
@@ -229,6 +235,16 @@ class TierUp:
         else:
             self._expected += programs
 
+    def grown(self, programs: Iterable[Program]) -> None:
+        """Families that got members, which nobody published: compiled now ("jit", `ProgramError`; as far as the cache
+        has them where the input is long), or with the others."""
+        if self.strict:
+            self._note(require_compiled(programs))
+        elif self._cache_first:
+            self._compile(self._programs(), cache_only=True)
+        self._publish()
+        self._look.set()
+
     def _programs(self) -> list[Program]:
         refs = self._datapath.programs()
         for expected in self._expected:
@@ -245,12 +261,15 @@ class TierUp:
         del self.compiled[:-KEPT]
 
     def _work(self) -> None:
-        """Revisions tell of other programs. Our own publication is one too: a look that finds nothing."""
+        """Revisions, and `grown`, tell of other programs. Our own publication is one too: a look that finds nothing."""
         seen = -1
         wait = POLL_S if self.strict else DELAY_S
         while not self._stop.wait(wait):
             wait = POLL_S
             revision = self._datapath.info()["revision"]
+            if self._look.is_set():
+                self._look.clear()
+                seen = -1
             if revision != seen and self._raise():
                 seen = revision
 

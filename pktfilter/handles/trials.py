@@ -238,7 +238,7 @@ class Tried:
         if maps is not None or not isinstance(new, Program):
             candidate, _, _ = prepare(current, new, maps, None, name)
         assert isinstance(candidate, Program)
-        link.hook.datapath._admit(candidate)
+        link.hook._prepare(candidate)
         limits = guard or NO_GUARD
         ref = TrialRef(
             link._ref,

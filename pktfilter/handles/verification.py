@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._core import verifier as _core
-from .._core.prog import ProgRef
+from .._core.prog import PROG_TYPES, ProgRef
 from ..errors import InputError, VerifierError
 from ..objects import MapSpec, ProgramSpec
 from ..records import recordclass
@@ -57,8 +57,8 @@ def verify(
     an object knows: source lines, global functions, frags. The reference for what is accepted is
     Linux 6.18 with CAP_BPF and CAP_PERFMON.
     """
-    if type not in ("xdp", "memory"):
-        raise InputError("no such program type", found=type, expected="xdp or memory")
+    if type not in PROG_TYPES:
+        raise InputError("no such program type", found=type, expected=" or ".join(PROG_TYPES))
     insns = bytes(insns)
     if len(insns) % 8:
         from ..diagnostics import Diagnostic

@@ -205,7 +205,6 @@ def pf_packets(shape: Shape) -> list[str]:
     else:
         extra = t.let(f"sub i32 {caplen}, {linear}")
         _set_up(t, data, end, extra)
-        _wire_length(t)
     _observed(t, shape, "%time")
     fields = [made[name] for name in shape.lean_fields()]
     passed = _call(cpu, "%time", fields, [ctx, "0", "0", "0", "0"])
@@ -240,10 +239,3 @@ def _from_descriptor(t: Text, shape: Shape, data: str, end: str) -> dict[str, st
             length = t.load("i32", "%desc", place, FEED)
             made[name] = t.let(f"zext i32 {length} to i64")
     return made
-
-
-def _wire_length(t: Text) -> None:
-    """Where x->packet has it, for program types whose ctx shows it."""
-    if "exec.packet.wire_len" in LAYOUT:
-        length = t.load("i32", "%desc", "desc.wire_len", FEED)
-        t.store("i32", length, "%x", "exec.packet.wire_len", EXEC)

@@ -185,6 +185,8 @@ class ProgramSpec:
     helpers: list[int] = field(default_factory=list)
     core_relos: list[CoreRelo] = field(default_factory=list)
     globals: list[GlobalFunction] = field(default_factory=list)
+    #: Of type pcap: the tcpdump expression that `insns` is for Ethernet or, if it means nothing there, a type it has.
+    expression: str | None = None
 
     @property
     def insn_count(self) -> int:

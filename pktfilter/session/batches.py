@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.run import Worker
 from ..errors import CaptureError, InputError, InterfaceError
+from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
 from ..sources import PathLike, Source, expand
 from ..sources.live import LiveSource
-from .options import DEFAULT_BATCH, blame, check_options
+from .options import DEFAULT_BATCH, accept_interface, blame, check_options, link_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +79,10 @@ def batches(
     return _batches(names, hook, worker, batch, as_ethernet, engine)
 
 
+class _NewInterface(Exception):  # noqa: N818
+    """The reader waits with an interface."""
+
+
 def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
     """The next batch; of no packets where there is none yet. None: the end."""
     import numpy as np
@@ -90,6 +95,8 @@ def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
     )
     if n == 0:
         return None
+    if n == -1:
+        raise _NewInterface
     n = n or 0
     return Batch(
         actions[:n],
@@ -106,6 +113,7 @@ def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
 def _live_batches(
     source: LiveSource, hook: Hook, worker: Worker, size: int, engine: str
 ) -> Iterator[Batch]:
+    hook._meet(ETHERNET)
     hook._enter(worker)
     try:
         with hook.datapath.engine(engine):
@@ -129,7 +137,11 @@ def _batches(
         for name in names:
             with (
                 hook.datapath.engine(engine),
-                Source(name, as_ethernet=as_ethernet) as source,
+                Source(
+                    name,
+                    as_ethernet=as_ethernet,
+                    **link_options(hook, [p for link in hook.links if (p := link.program)]),
+                ) as source,
             ):
                 while True:
                     try:
@@ -137,6 +149,9 @@ def _batches(
                         if batch is None:
                             source.check()
                             break
+                    except _NewInterface:
+                        accept_interface(source, hook)
+                        continue
                     except CaptureError as error:
                         raise blame(error, source, None) from None
                     if len(batch):

@@ -11,6 +11,7 @@ from .._core.io import PacketSink
 from .._core.live import Tee, Transmit
 from .._core.run import REPLAY_DONE, REPLAY_UNTIL, Worker
 from ..errors import InputError, InterfaceError, OutputError, PktfilterError
+from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
 from ..sinks import LET_THROUGH, RotatingSink
@@ -143,6 +144,7 @@ class Live:
         Raises `InterfaceError` or `OutputError` for what cannot be opened; then nothing was run.
         """
         with ExitStack() as stack:
+            self.hook._meet(ETHERNET)
             self._tiers = stack.enter_context(self.hook.datapath.engine(self._engine))
             self._source = stack.enter_context(self._open_source())
             if self.out is not None:

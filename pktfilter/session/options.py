@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 from .._core import pipeline as _pipeline
-from ..errors import CaptureError, InputError, OutputError, wrong_kind
+from ..errors import CaptureError, ExpressionError, InputError, OutputError, wrong_kind
+from ..expressions import ETHERNET, LinkKind
 from ..handles.hooks import Hook
+from ..handles.program import Program
 from ..sinks import Sink
 from ..sources import Source
 
@@ -31,6 +34,37 @@ def blame(error: Any, source: Source, sink: Sink | None, injector: Any = None) -
         return deeper
     error.file = error.file or source.label
     return error
+
+
+class LinkOptions(TypedDict):
+    """Arguments of `Source`."""
+
+    announce: bool
+    any_linktype: bool
+
+
+def link_options(hook: Hook, programs: Iterable[Program]) -> LinkOptions:
+    """How a `Source` treats link types for these programs: XDP programs see Ethernet, expressions all that
+    libpcap knows, and are compiled for each before its first packet."""
+    types = {program.type for program in programs}
+    if "pcap" not in types:
+        hook._meet(ETHERNET)  # an expression may come later
+    return {"announce": "pcap" in types, "any_linktype": types == {"pcap"}}
+
+
+def accept_interface(source: Source, hook: Hook, others: Iterable[Program] = ()) -> None:
+    """Makes the programs ready for the interface that the reader waits with, and lets it go on.
+
+    Raises `ExpressionError` that names the file and the interface.
+    """
+    index, linktype, swapped = source.reader.awaited()
+    try:
+        hook._meet(LinkKind(linktype, swapped), others)
+    except ExpressionError as error:
+        error.file = source.label
+        error.place = f"interface {index}: {error.place}"
+        raise
+    source.reader.accept(index)
 
 
 def check_options(hook: Hook, batch: int, workers: int, seed: int) -> None:

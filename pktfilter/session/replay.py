@@ -8,8 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from .._core.run import REPLAY_DONE, REPLAY_UNTIL
-from ..errors import CaptureError, InputError, InterfaceError, OutputError, TransactionError
+from .._core.run import REPLAY_DONE, REPLAY_LINK, REPLAY_UNTIL
+from ..errors import (
+    CaptureError,
+    ExpressionError,
+    InputError,
+    InterfaceError,
+    OutputError,
+    TransactionError,
+)
 from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
@@ -18,7 +25,14 @@ from ..handles.transactions import current_transaction
 from ..sinks import LET_THROUGH, STDOUT, Sink
 from ..sources import PathLike, Source, expand
 from ..sources.ahead import Ahead
-from .options import DEFAULT_BATCH, MAX_GAP, blame, check_options
+from .options import (
+    DEFAULT_BATCH,
+    MAX_GAP,
+    accept_interface,
+    blame,
+    check_options,
+    link_options,
+)
 from .pacing import Timing, check_injection, sending_failed
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions, check_cpus
@@ -71,11 +85,7 @@ class Replay:
         resolve_engine(engine)
         self._engine = engine
         running = [link.program for link in hook.links] + [program for _, _, program in swaps]
-        verify_us = sum(
-            program.verification.elapsed_us
-            for program in {p.id: p for p in running if p is not None}.values()
-            if program.verification is not None
-        )
+        self._running = list({p.id: p for p in running if p is not None}.values())
         for first_packet, _, _ in swaps:
             if not 0 <= first_packet < _NO_SWAP:
                 raise InputError(
@@ -104,9 +114,7 @@ class Replay:
         self._as_ethernet = as_ethernet
         self._on_progress, self._on_trace = on_progress, on_trace
         self._stopped = False
-        self._result = ReplayResult(
-            workers=workers, batch=batch, seed=seed, verify_s=verify_us / 1e6
-        )
+        self._result = ReplayResult(workers=workers, batch=batch, seed=seed)
         self._runner_options = RunnerOptions(
             batch=batch,
             seed=seed,
@@ -186,7 +194,12 @@ class Replay:
         stack.callback(self._ahead.close)
 
     def _open(self, name: str) -> Source:
-        return Source(name, as_ethernet=self._as_ethernet, cancelled=lambda: self._stopped)
+        return Source(
+            name,
+            as_ethernet=self._as_ethernet,
+            cancelled=lambda: self._stopped,
+            **link_options(self.hook, self._running),
+        )
 
     def _inputs(self) -> Iterator[tuple[int, str]]:
         """Number and name of each input, pass after pass."""
@@ -228,6 +241,8 @@ class Replay:
                     source.check()
             except (CaptureError, OutputError, InterfaceError) as error:
                 self._note(blame(error, source, sink, self._injector), report)
+            except ExpressionError as error:
+                self._note(error, report)
             except KeyboardInterrupt:
                 self._stopped = True
             self._timing.detach()
@@ -257,6 +272,8 @@ class Replay:
             self._trace()
             if end == REPLAY_DONE:
                 return
+            if end == REPLAY_LINK:
+                accept_interface(source, self.hook, [program for _, _, program in self._swaps])
             self._pace = (time.perf_counter() - start, source.position)
             if end != REPLAY_UNTIL and self._on_progress is not None:
                 self._on_progress(self._progress(source, start))
@@ -310,6 +327,10 @@ class Replay:
 
     def _collect(self) -> None:
         result, stats = self._result, self._runner.stats()
+        result.verify_s = (
+            sum(p.verification.elapsed_us for p in self._running if p.verification is not None)
+            / 1e6
+        )
         names = [action.name.lower() for action in XDP]
         result.packets, result.bytes = stats["packets"], stats["bytes"]
         result.actions = dict(zip(names, stats["actions"], strict=True))

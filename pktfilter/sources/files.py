@@ -65,7 +65,8 @@ class Source:
     A context manager. `compression` is None, "gzip", "zstd", "xz" or "lz4"; `size` is the size of the
     file as stored, None where it has none. After the end of the input, `check` raises what went wrong
     in decompression. `cancelled` is asked while the first bytes of a pipe or terminal are awaited:
-    once it says yes, the wait ends as if the input had.
+    once it says yes, the wait ends as if the input had. With `announce`, the reader delivers no packet
+    of an interface that was not accepted (csrc/io/reader.h, R8).
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Source:
         *,
         as_ethernet: bool = False,
         any_linktype: bool = False,
+        announce: bool = False,
         cancelled: Callable[[], bool] | None = None,
     ) -> None:
         self.path = path
@@ -85,7 +87,7 @@ class Source:
         self._cancelled = cancelled or (lambda: False)
         self._file = self._open(path)
         try:
-            self._start(as_ethernet=as_ethernet, any_linktype=any_linktype)
+            self._start(as_ethernet=as_ethernet, any_linktype=any_linktype, announce=announce)
         except BaseException:
             self.close()
             raise
@@ -105,7 +107,7 @@ class Source:
             os.close(fd)
             raise CaptureError(f"cannot be opened: {error.strerror}", file=self.label) from error
 
-    def _start(self, *, as_ethernet: bool, any_linktype: bool) -> None:
+    def _start(self, *, as_ethernet: bool, any_linktype: bool, announce: bool) -> None:
         try:
             head = self._peek()
         except OSError as error:
@@ -122,7 +124,9 @@ class Source:
             head = b""
         elif self.size is not None:
             head = b""
-        self.reader = Reader(fd, as_ethernet=as_ethernet, any_linktype=any_linktype, head=head)
+        self.reader = Reader(
+            fd, as_ethernet=as_ethernet, any_linktype=any_linktype, announce=announce, head=head
+        )
 
     def _peek(self) -> bytes:
         """The first bytes: without moving in a regular file; taken from anything else."""

@@ -174,6 +174,7 @@ static void test_pcapng_round_trip(void)
 		CHECK_EQ(out->desc[i].wire_len, in->desc[k].wire_len);
 		CHECK_EQ(out->desc[i].caplen, in->desc[k].caplen);
 		CHECK_EQ(memcmp(out->data[i], in->data[k], in->desc[k].caplen), 0);
+		in->iface[k].swapped = 0; /* what we write is in this machine's order */
 		CHECK_EQ(memcmp(&out->iface[i], &in->iface[k], sizeof in->iface[k]), 0);
 	}
 	free(in);
