@@ -163,7 +163,8 @@ INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const 
 		if (told)
 			tell_piece(w, entry, engine, round, round->batch->n - left, retvals, faulted, feed.n);
 		feed.desc += feed.n;
-		feed.stamps += feed.stamps ? feed.n : 0;
+		if (feed.stamps)
+			feed.stamps += feed.n;
 		feed.first += feed.n;
 	}
 	w->stats.engine_packets[engine] += round->batch->n;
