@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import Any
 
 from pktfilter._core.prog import execute
@@ -80,11 +79,3 @@ def memory_program(insns: bytes, *, size: int | None = None) -> Program:
 def run_memory(program: Program, memory: bytearray, engine: str = "jit") -> int:
     """r0 of a run over the buffer, which it changes."""
     return int(execute(program._ref, memory, ENGINES.index(engine), 0, 0))
-
-
-def force_engines(monkeypatch: Any) -> None:
-    """Lets replays run exactly the engine they are told, with whatever code the programs have."""
-    numbers = {"auto": ENGINES.index("interp"), **{name: n for n, name in enumerate(ENGINES)}}
-    for module in ("pktfilter.handles.hooks", "pktfilter.session.replay"):
-        loaded = importlib.import_module(module)
-        monkeypatch.setattr(loaded, "resolve_engine", numbers.__getitem__, raising=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import struct
+
+ETHERNET, NULL, RAW = 1, 0, 101
 
 EXPRESSIONS = [
     "tcp port 443 and not (tcp[tcpflags] & tcp-syn != 0)",
@@ -43,3 +46,19 @@ def packets(seed: int) -> list[bytes]:
         packet = r.randbytes(12) + kind + bytes(body)
         out.append(packet[: r.randint(0, len(packet))] if r.random() < 0.3 else packet)
     return out
+
+
+def ipv4(protocol: int = 17, source_port: int = 53, length: int = 0) -> bytes:
+    """An IPv4 packet with ports; `length` pads it."""
+    udp = struct.pack(">HHHH", source_port, 4000, 8, 0)
+    header = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 28, 1, 0, 64, protocol, 0, b"\x0a\0\0\1", b"\x0a\0\0\2"
+    )
+    return (header + udp).ljust(length, b"\0")
+
+
+def framed(linktype: int, packet: bytes) -> bytes:
+    """The packet behind this link type's header."""
+    if linktype == ETHERNET:
+        return b"\2" * 12 + b"\x08\0" + packet
+    return struct.pack("=I", 2) + packet if linktype == NULL else packet

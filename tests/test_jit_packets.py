@@ -51,15 +51,12 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @FACTS
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda p: f"{p.parent.name}/{p.name}")
-def test_feeds(
-    path: Path, facts: bool, captures: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_feeds(path: Path, facts: bool, captures: list[Path]) -> None:
     """Return values by their counts in captures of few packets, and all that the maps hold after."""
     try:
         reference, native = pf.load(path), pf.load(path)
     except pf.VerifierError as error:
         pytest.skip(f"the verifier refuses it: {error.message}")
-    compiled.force_engines(monkeypatch)
     for program in native.programs.values():
         compiled.stage(program, facts=facts)
     for name in reference.programs:
