@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import resource
 import select
 import shutil
@@ -457,7 +458,7 @@ def test_the_readme_commands(tmp_path: Path) -> None:
         (tmp_path / folder).symlink_to(PCAPS.parent / folder)
     for line in lines:
         command, _, out = line.replace("-n 10000000", "-n 1000").partition(" > ")
-        words = command.split()
+        words = shlex.split(command)
         if words[0] == "live":  # needs interfaces: tests/test_live_filter.py
             continue
         done = run(*words, cwd=tmp_path)
