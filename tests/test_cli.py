@@ -6,9 +6,9 @@ import json
 import os
 import pty
 import re
-import shlex
 import resource
 import select
+import shlex
 import shutil
 import signal
 import subprocess
