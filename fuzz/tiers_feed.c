@@ -78,6 +78,23 @@ static bool same_feed(const struct pf_exec *x, const struct pf_vm_feed *feed, ch
 	return !pf_tier_state_differs(c.p->world, c.p->named, c.after, text, size);
 }
 
+/* What the engine counted, of return values that are right. */
+static bool same_sums(const struct pf_vm_feed *feed, char *text, size_t size)
+{
+	for (uint32_t a = 0; a < PF_ACTIONS; a++) {
+		uint64_t sum = 0;
+		for (uint32_t i = 0; i < feed->n; i++)
+			if (pf_action_of(c.wanted[i]) == a)
+				sum += PF_VM_ONE_PACKET + c.desc[i].caplen;
+		if (sum == feed->sums[a])
+			continue;
+		snprintf(text, size, "action %u of the batch: counted %#llx, expected %#llx", a,
+			 (unsigned long long)feed->sums[a], (unsigned long long)sum);
+		return false;
+	}
+	return true;
+}
+
 static bool feed_is_of_addresses(const struct pf_vm_feed *feed)
 {
 	char text[PF_TIERS_TEXT];
@@ -118,10 +135,15 @@ void one_feed(uint32_t k)
 		begin_feed(c.x);
 		c.out->form = form;
 		feed.done = 0;
+		memset(feed.sums, 0, sizeof(feed.sums));
 		(void)pf_vm_run_packets(c.x, program_of(form), engine_of(form), &feed);
 		c.out->runs += feed.n;
-		if (feed.done == feed.n && same_feed(c.x, &feed, text, sizeof(text)))
-			continue;
+		if (feed.done == feed.n && same_feed(c.x, &feed, text, sizeof(text))) {
+			if (same_sums(&feed, text, sizeof(text)))
+				continue;
+			found(PF_TIER_DIFFERENT, form, text);
+			return;
+		}
 		if (feed.done != feed.n)
 			snprintf(text, sizeof(text), "stopped at packet %u of the batch", feed.done);
 		else if (feed_is_of_addresses(&feed)) {

@@ -95,7 +95,8 @@ def group_over(engines: Any, cases: Iterator[Any], singles: int) -> Any:
     for case in cases:
         group.run(case)
     assert group.totals.findings == []
-    assert group.totals.fallbacks == {}
+    # Everything compiles, but what LLVM would be at for minutes.
+    assert [line for line in group.totals.fallbacks if "too many conditional jumps" not in line] == []
     return group.totals
 
 

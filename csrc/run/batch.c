@@ -10,11 +10,6 @@
 
 #include <string.h>
 
-#define PIECE 256 /* packets run before their return values are counted */
-#define LANES 2   /* tallies side by side, so that a packet's does not wait for the one before */
-#define ONE_PACKET (UINT64_C(1) << 40) /* of a lane's sum; below it the bytes of at most PIECE packets */
-_Static_assert(PIECE * (uint64_t)UINT32_MAX < ONE_PACKET, "bytes stay below the count");
-
 void pf_run_note_fault(struct pf_worker *w)
 {
 	struct pf_exec *x = w->exec;
@@ -34,7 +29,7 @@ static const struct pf_chain_entry *go_on(struct pf_worker *w, const struct pf_c
 {
 	const struct pf_chain_entry *entry = chain->entries, *const last = entry + chain->count - 1;
 	struct pf_exec *x = w->exec;
-	while (entry != last && (entry->continue_on >> action_of(*retval) & 1)) {
+	while (entry != last && (entry->continue_on >> pf_action_of(*retval) & 1)) {
 		entry++;
 		x->redirect = PF_REDIRECT_NONE; /* the one before did not decide */
 		x->packet.frags = entry->prog->frags;
@@ -64,7 +59,7 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 		uint32_t retval = run_program(w, x, prog, engine, &faulted);
 		if (!single)
 			entry = go_on(w, chain, &retval, &faulted);
-		const uint32_t action = action_of(retval);
+		const uint32_t action = pf_action_of(retval);
 		tally->packets[action]++;
 		tally->bytes[action] += d->caplen;
 		if (told) {
@@ -84,21 +79,11 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 		w->stats.engine_packets[engine] += n;
 }
 
-/* At most PIECE packets. */
-static void count(struct tally *tally, const struct pf_desc *desc, const uint32_t *retvals, uint32_t n)
+static void add_sums(struct tally *tally, const uint64_t *sums)
 {
-	uint64_t sums[LANES][PF_ACTIONS] = { { 0 } };
-	uint32_t i = 0;
-	for (; i + LANES <= n; i += LANES)
-		for (uint32_t lane = 0; lane < LANES; lane++)
-			sums[lane][action_of(retvals[i + lane])] += ONE_PACKET + desc[i + lane].caplen;
-	for (; i < n; i++)
-		sums[0][action_of(retvals[i])] += ONE_PACKET + desc[i].caplen;
-	for (uint32_t lane = 0; lane < LANES; lane++) {
-		for (unsigned a = 0; a < PF_ACTIONS; a++) {
-			tally->packets[a] += sums[lane][a] / ONE_PACKET;
-			tally->bytes[a] += sums[lane][a] % ONE_PACKET;
-		}
+	for (unsigned a = 0; a < PF_ACTIONS; a++) {
+		tally->packets[a] += sums[a] / PF_VM_ONE_PACKET;
+		tally->bytes[a] += sums[a] % PF_VM_ONE_PACKET;
 	}
 }
 
@@ -116,10 +101,10 @@ static void tell_piece(struct pf_worker *w, const struct pf_chain_entry *entry, 
 	const uint32_t wanted = round->verdicts || !round->sink->actions ? ~0u : round->sink->actions;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct pf_desc *d = &round->batch->desc[from + i];
-		if (!(wanted >> action_of(retvals[i]) & 1))
+		if (!(wanted >> pf_action_of(retvals[i]) & 1))
 			continue;
 		verdict.retval = retvals[i];
-		verdict.action = (uint8_t)action_of(retvals[i]);
+		verdict.action = (uint8_t)pf_action_of(retvals[i]);
 		verdict.faulted = faulted[i];
 		pf_packet_init(packet, d->data, d->caplen, round->linear_limit);
 		tell(round, from + i, packet, &verdict);
@@ -137,8 +122,8 @@ INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const 
 		       int told)
 {
 	const struct pf_chain_entry *const entry = chain->entries;
-	uint32_t retvals[PIECE];
-	uint8_t faulted[PIECE];
+	uint32_t retvals[PF_VM_FEED_MAX];
+	uint8_t faulted[PF_VM_FEED_MAX];
 	enum pf_engine engine = entry->engine;
 	const struct pf_prog *const prog = running(entry->prog, w->exec->packet.link, &engine);
 	struct pf_vm_feed feed = {
@@ -150,16 +135,17 @@ INLINE void run_single(struct pf_worker *w, const struct pf_chain *chain, const 
 	};
 	w->exec->packet.frags = prog->frags;
 	for (uint32_t left = round->batch->n; left; left -= feed.n) {
-		feed.n = left < PIECE ? left : PIECE;
+		feed.n = left < PF_VM_FEED_MAX ? left : PF_VM_FEED_MAX;
 		feed.done = 0;
+		memset(feed.sums, 0, sizeof(feed.sums));
 		if (told)
 			memset(faulted, 0, feed.n);
 		while (pf_vm_run_packets(w->exec, prog, engine, &feed)) {
 			pf_run_note_fault(w);
 			faulted[feed.done] = 1;
-			retvals[feed.done++] = PF_XDP_ABORTED;
+			pf_vm_count(&feed, PF_XDP_ABORTED);
 		}
-		count(tally, feed.desc, retvals, feed.n);
+		add_sums(tally, feed.sums);
 		if (told)
 			tell_piece(w, entry, engine, round, round->batch->n - left, retvals, faulted, feed.n);
 		feed.desc += feed.n;

@@ -64,11 +64,6 @@ INLINE void conceal(struct pf_packet *p, uint32_t rest)
 /* The worker's exec has stopped a program. */
 __attribute__((noinline, cold)) void pf_run_note_fault(struct pf_worker *w);
 
-INLINE uint32_t action_of(uint32_t retval)
-{
-	return retval < PF_ACTIONS ? retval : PF_XDP_ABORTED;
-}
-
 /* One program over the packet at hand; a fault is ABORTED (L3). */
 INLINE uint32_t run_program(struct pf_worker *w, struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
 			    uint8_t *faulted)

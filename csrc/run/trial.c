@@ -76,7 +76,7 @@ static void run_deciding(struct pf_worker *w, struct step *s, const struct pf_pr
 		s->faulted = 1;
 		s->retval = PF_XDP_ABORTED;
 	}
-	count_arm(arm, action_of(s->retval), failed);
+	count_arm(arm, pf_action_of(s->retval), failed);
 }
 
 /* Another exec in the state in which x is, over a copy of its packet; NULL: no memory. */
@@ -173,7 +173,7 @@ static void run_shadow(struct pf_worker *w, struct step *s, struct pf_trial_row 
 	}
 	uint32_t retval;
 	const int failed = run_arm(y, trial->prog, s->entry->candidate_engine, &row->arms[1], &retval) != PF_OK;
-	const uint32_t actions[PF_ARMS] = { action_of(s->retval), failed ? (uint32_t)PF_XDP_ABORTED : action_of(retval) };
+	const uint32_t actions[PF_ARMS] = { pf_action_of(s->retval), failed ? (uint32_t)PF_XDP_ABORTED : pf_action_of(retval) };
 	count_arm(&row->arms[1], actions[1], failed);
 	compare(trial, s, w->exec, y, actions, row, &in);
 	y->bindings = NULL;
@@ -206,7 +206,7 @@ static void run_chain(struct pf_worker *w, const struct pf_chain *chain, struct 
 		} else {
 			run_canary(w, s, &trial->rows[s->place]);
 		}
-		if (s->entry == last || !(s->entry->continue_on >> action_of(s->retval) & 1))
+		if (s->entry == last || !(s->entry->continue_on >> pf_action_of(s->retval) & 1))
 			return;
 		x->redirect = PF_REDIRECT_NONE; /* the one before did not decide */
 	}
@@ -280,7 +280,7 @@ void pf_run_watched(struct pf_worker *w, const struct pf_chain *chain, const str
 		run_chain(w, chain, &s);
 		const struct pf_chain_entry *entry = s.entry;
 		const enum pf_engine engine = s.arm ? entry->candidate_engine : entry->engine;
-		const uint32_t action = action_of(s.retval);
+		const uint32_t action = pf_action_of(s.retval);
 		const struct pf_verdict verdict = {
 			.retval = s.retval,
 			.action = (uint8_t)action,

@@ -30,6 +30,12 @@ enum pf_action {
 };
 #define PF_ACTIONS 5
 
+/* The verdict of a program that returned this: an unknown value is ABORTED, as in Linux. */
+static inline uint32_t pf_action_of(uint32_t retval)
+{
+	return retval < PF_ACTIONS ? retval : PF_XDP_ABORTED;
+}
+
 enum pf_op {
 #define PF_INSN(name, opcode, selector, value, form, text, group) PF_OP_##name,
 #include "insn.def"

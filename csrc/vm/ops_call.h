@@ -21,8 +21,8 @@ op_EXIT: {
 	if (PF_LIKELY(x->depth == base)) {
 		UNLOCKED();
 		if (feed) {
-			feed->retvals[feed->done] = (uint32_t)r[0];
-			if (PF_LIKELY(++feed->done < feed->n))
+			pf_vm_count(feed, (uint32_t)r[0]);
+			if (PF_LIKELY(feed->done < feed->n))
 				goto next_packet;
 			return PF_OK;
 		}

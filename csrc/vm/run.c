@@ -106,7 +106,7 @@ enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enu
 	uint64_t r0;
 	if (PF_BUG_ON(!code || !pf_prog_type_has_packet(prog->type))) {
 		while (feed->done < feed->n)
-			feed->retvals[feed->done++] = PF_XDP_ABORTED;
+			pf_vm_count(feed, PF_XDP_ABORTED);
 	}
 	if (feed->done == feed->n)
 		return PF_OK;

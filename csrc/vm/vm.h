@@ -46,7 +46,12 @@ PF_API enum pf_err pf_vm_stage(struct pf_prog *prog, enum pf_engine engine, cons
 enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine, uint64_t r1, uint64_t r2,
 		      uint64_t *r0);
 
-/* Packets to run without going in and out of the loop between them. */
+/* Packets to run without going in and out of the loop between them: at most PF_VM_FEED_MAX, so that a sum holds their
+ * bytes, as captured, below PF_VM_ONE_PACKET, and their number from there on. Whoever runs a packet counts it (pf_vm_count). */
+#define PF_VM_FEED_MAX 256
+#define PF_VM_ONE_PACKET (UINT64_C(1) << 40)
+_Static_assert(PF_VM_FEED_MAX * (uint64_t)UINT32_MAX < PF_VM_ONE_PACKET, "bytes stay below the count");
+
 struct pf_vm_feed {
 	const struct pf_desc *desc;
 	const struct pf_stamp *stamps; /* as in struct pf_batch */
@@ -55,10 +60,19 @@ struct pf_vm_feed {
 	uint32_t linear_limit;
 	uint32_t n;
 	uint32_t done;  /* the next packet */
+	uint64_t sums[PF_ACTIONS];
 };
 
+/* Packet `done` has run. */
+static inline void pf_vm_count(struct pf_vm_feed *feed, uint32_t retval)
+{
+	feed->retvals[feed->done] = retval;
+	feed->sums[pf_action_of(retval)] += PF_VM_ONE_PACKET + feed->desc[feed->done].caplen;
+	feed->done++;
+}
+
 /* Runs a staged program of type xdp once for each packet, as pf_exec_begin and pf_vm_run would. PF_OK: at the end.
- * PF_EFAULT (checked only): packet `done` faulted; its return value and the step over it are the caller's. */
+ * PF_EFAULT (checked only): packet `done` faulted; to count it is the caller's. */
 enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enum pf_engine engine,
 			      struct pf_vm_feed *feed);
 
