@@ -327,16 +327,20 @@ def test_command_line_without_llvm(tmp_path: Path) -> None:
     (tmp_path / "llvmlite" / "_version.py").write_text("")
     where = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]]),
         "PKTFILTER_CACHE": "off",
     }
     command = [sys.executable, "-m", "pktfilter", "replay", str(PASS), str(DEMO), "--engine"]
-    done = subprocess.run([*command, "jit"], env=where, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "jit"], env=where, cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "program 'pass': cannot be compiled" in done.stderr
     assert "broken on purpose" in done.stderr
-    done = subprocess.run([*command, "auto"], env=where, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "auto"], env=where, cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

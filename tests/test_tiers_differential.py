@@ -20,6 +20,7 @@ import compiled
 import kernel
 import packets
 import pytest
+from commandline import ENVIRONMENT
 from differential import kernel_map
 from readers import shared_folder
 
@@ -96,7 +97,9 @@ def group_over(engines: Any, cases: Iterator[Any], singles: int) -> Any:
         group.run(case)
     assert group.totals.findings == []
     # Everything compiles, but what LLVM would be at for minutes.
-    assert [line for line in group.totals.fallbacks if "too many conditional jumps" not in line] == []
+    assert [
+        line for line in group.totals.fallbacks if "too many conditional jumps" not in line
+    ] == []
     return group.totals
 
 
@@ -240,6 +243,11 @@ print("bytes:", len(compile_ir(translate(unit_of(program._ref, None)))))
 def test_a_store_of_what_its_address_is_made_of() -> None:
     """LLVM 22 ends the process when it sees that address and value come from one number."""
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE], input=SAME, capture_output=True, text=True
+        [sys.executable, "-c", COMPILE],
+        input=SAME,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd="/",
     )
     assert done.stdout.startswith("bytes: "), done.stderr[-2000:]
