@@ -12,7 +12,7 @@ from commandline import COMMAND, DEMO, ENVIRONMENT, EXAMPLES, PASS
 #: None of them is needed to run packets: each costs from 3 ms (uuid) to over 100 ms (numpy, scapy).
 HEAVY = (
     "numpy", "scapy", "llvmlite", "matplotlib", "rich", "elftools", "zstandard", "lz4", "lzma",
-    "_hashlib", "socket", "pathlib", "json", "email", "asyncio", "importlib.metadata",
+    "socket", "pathlib", "json", "email", "asyncio", "importlib.metadata",
     "pktfilter.jit.llvm", "pktfilter.session.live", "pktfilter.session.batches", "pktfilter.control",
     "pktfilter.handles.trial_report", "pktfilter.diagnostics", "pktfilter.assembler",
 )  # fmt: skip

@@ -37,8 +37,6 @@ C_MAY_INCLUDE = {
 # Rank of each top-level Python module or package; imports go to lower or equal ranks only.
 PY_RANK = {
     "errors": 0,
-    "digest": 0,
-    "records": 0,
     "_core": 1,
     "objects": 2,
     "expressions": 2,

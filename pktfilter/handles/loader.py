@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import InputError, MapMismatch, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
-from ..records import field, recordclass
 from .maps import Map, differences
 from .program import Program
 
 
-@recordclass()
+@dataclass()
 class Object:
     """A loaded object: its programs and maps by name, and what was skipped."""
 

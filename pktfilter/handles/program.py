@@ -7,14 +7,14 @@ import itertools
 import struct
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from .._core.prog import ANY_LINK, PROG_TYPES, ProgRef
 from .._core.run import test_run as _test_run
-from ..digest import sha256
 from ..errors import InputError, ProgramError
 from ..objects import ProgramSpec
-from ..records import field, recordclass
 from .maps import Map
 from .verification import Verification, admit
 
@@ -43,7 +43,7 @@ class XDP(enum.IntEnum):
     REDIRECT = 4
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class TestRun:
     """What one test run gave, as BPF_PROG_TEST_RUN.
 
@@ -288,7 +288,7 @@ def program_tag(insns: bytes) -> bytes:
                     struct.pack_into("<i", data, i + 12, 0)
             i += 8
         i += 8
-    return sha256(data)[:8]
+    return sha256(data).digest()[:8]
 
 
 def program_handle(ref: ProgRef) -> Program:

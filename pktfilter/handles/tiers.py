@@ -18,11 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.hook import programs_of
 from ..errors import CompileError, ProgramError
-from ..records import recordclass
 from .program import JIT, Program, program_handle
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _IMPORT_S, _PROGRAM_S, _INSN_S = 0.12, 0.03, 0.00035
 _compiling = threading.Lock()
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class Compiled:
     """What came of compiling a program: `cached`, the object was on disk; `reason`, why it has no code."""
 

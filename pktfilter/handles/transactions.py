@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .._core.hook import ATTACH, DETACH, ROLLBACK, Change
 from ..errors import PktfilterError, TransactionError
-from ..records import recordclass
 from .updates import PendingUpdate, timeout_ns
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _current: ContextVar[Transaction | None] = ContextVar("pktfilter_transaction", default=None)
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Edit:
     """One queued change, as `DatapathRef.commit` takes it."""
 

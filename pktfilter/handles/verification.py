@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core import verifier as _core
 from .._core.prog import PROG_TYPES, ProgRef
 from ..errors import InputError, VerifierError
 from ..objects import MapSpec, ProgramSpec
-from ..records import recordclass
 from .cpus import verified_cpus
 from .maps import Map, definition
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class Verification:
     """A verdict: `diagnostics` is empty exactly when `ok`.
 

@@ -28,9 +28,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
 
-from ..digest import sha256
-from ..records import recordclass
 from . import cache_key
 
 DEFAULT_MIB = 256
@@ -56,7 +56,7 @@ class _Off(Exception):  # noqa: N818
     """The cache cannot be used; the text says why."""
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class Status:
     """What `pktfilter cache` shows. `path` is None where none can be named, `reason` says why it is off."""
 
@@ -71,7 +71,7 @@ class Status:
         return self.reason is None
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class _Entry:
     used: float
     size: int  # what it takes of the limit
@@ -303,7 +303,7 @@ def _read(folder: int, name: str, key: bytes) -> bytes:
 
 
 def _header(key: bytes, code: bytes) -> bytes:
-    return _MAGIC + key + sha256(code) + len(code).to_bytes(8, "little")
+    return _MAGIC + key + sha256(code).digest() + len(code).to_bytes(8, "little")
 
 
 def _write(folder: int, key: str, code: bytes) -> None:

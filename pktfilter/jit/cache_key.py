@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any
 
 from .. import _core
 from .._core.native import LAYOUT
-from ..digest import sha256
 
 FORMAT = b"pktfilter unit 1"
 """Of this serialisation; part of every key."""
@@ -176,9 +176,9 @@ def fingerprint() -> bytes:
         _identity(os.path.join(_core.__path__[0], "libpktfilter.so")),
         _layout(),
     )
-    return sha256(serialise(parts))
+    return sha256(serialise(parts)).digest()
 
 
 def key(unit: object, level: int) -> str:
     """64 hexadecimal digits; `level` is LLVM's of optimization. OSError as `fingerprint`."""
-    return sha256(FORMAT + fingerprint() + serialise((level, unit))).hex()
+    return sha256(FORMAT + fingerprint() + serialise((level, unit))).hexdigest()

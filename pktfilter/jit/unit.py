@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from .._core.map import MapRef
 from .._core.prog import ProgRef
 from .._core.tables import MAP_TYPES, OPS
 from ..errors import CompileError
-from ..records import recordclass
 
 #: One register before one instruction, as the verifier gives it: (kind, maybe_null, map, proved, umin,
 #: umax, smin, smax, known bits, mask of unknown bits).
@@ -20,7 +20,7 @@ Facts = Sequence[Sequence[Fact]]
 _MAP_BY_NUMBER = {"LDDW_MAP": "LDDW_MAP_IDX", "LDDW_VALUE": "LDDW_VALUE_IDX"}
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class MapConstants:
     """What the code may take as given about a map: it never changes while the map lives.
 
@@ -45,7 +45,7 @@ class MapConstants:
     inner: tuple[int | None, ...] = ()
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class Unit:
     """A verified program as the translator takes it.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
+from dataclasses import dataclass
 
 from ..errors import ObjectError
-from ..records import recordclass
 from .btf import MAGIC, Btf
 
 RECORD_LIMIT = 1 << 18
@@ -18,7 +18,7 @@ _PAIR = struct.Struct("<II")
 _QUAD = struct.Struct("<IIII")
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class ExtRow:
     """One record: instruction index within its section, and the record's other words."""
 

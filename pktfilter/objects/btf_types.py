@@ -6,17 +6,17 @@ from the start of the enclosing struct.
 
 from __future__ import annotations
 
-from ..records import recordclass
+from dataclasses import dataclass
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Void:
     """The type with id 0."""
 
     name: str = ""
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Int:
     """An integer of `size` bytes whose value takes `bits` bits from bit `offset`."""
 
@@ -29,7 +29,7 @@ class Int:
     bool: bool
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Ptr:
     """A pointer to `type`."""
 
@@ -37,7 +37,7 @@ class Ptr:
     name: str = ""
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Array:
     """`count` elements of `type`."""
 
@@ -47,7 +47,7 @@ class Array:
     name: str = ""
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Member:
     """A member of a struct or union; `bitfield_size` is 0 unless it is a bit field."""
 
@@ -57,7 +57,7 @@ class Member:
     bitfield_size: int
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Struct:
     """A struct or union."""
 
@@ -67,7 +67,7 @@ class Struct:
     is_union: bool
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Enum:
     """An enumeration of 32- or 64-bit values."""
 
@@ -77,7 +77,7 @@ class Enum:
     values: tuple[tuple[str, int], ...]
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Fwd:
     """A struct or union that is declared but not defined."""
 
@@ -85,7 +85,7 @@ class Fwd:
     is_union: bool
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Modifier:
     """`kind` is const, volatile, restrict, typedef or type_tag (named by the last two)."""
 
@@ -94,7 +94,7 @@ class Modifier:
     name: str = ""
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Func:
     """A function; `type` is its prototype, `linkage` static, global or extern."""
 
@@ -103,7 +103,7 @@ class Func:
     linkage: str
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Param:
     """A parameter of a prototype."""
 
@@ -111,7 +111,7 @@ class Param:
     type: int
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class FuncProto:
     """A prototype that returns `type`; a last parameter of type 0 without a name is `...`."""
 
@@ -120,7 +120,7 @@ class FuncProto:
     name: str = ""
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Var:
     """A variable; `linkage` is static, global or extern."""
 
@@ -129,7 +129,7 @@ class Var:
     linkage: str
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class SecVar:
     """A variable's place in its section."""
 
@@ -138,7 +138,7 @@ class SecVar:
     size: int
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class DataSec:
     """A section of variables; clang leaves `size` 0 for the linker to fill in."""
 
@@ -147,7 +147,7 @@ class DataSec:
     vars: tuple[SecVar, ...]
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Float:
     """A floating-point number."""
 
@@ -155,7 +155,7 @@ class Float:
     size: int
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class DeclTag:
     """A tag on `type`, or on its member or parameter `component` if that is not -1."""
 

@@ -7,10 +7,10 @@ in `ObjectError`; nothing is allocated by a header's word beyond the size of the
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ObjectError
-from ..records import recordclass
 
 SECTION_LIMIT = 8192
 SYMBOL_LIMIT = 1 << 18
@@ -69,7 +69,7 @@ def reloc_name(kind: int) -> str:
     return RELOC_NAMES.get(kind, f"type {kind}")
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Symbol:
     """An ELF symbol; `section` is its section's index (0: undefined)."""
 
@@ -81,7 +81,7 @@ class Symbol:
     size: int
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Reloc:
     """A relocation of the bytes at `offset` against `symbol` (addends are in the bytes)."""
 
@@ -90,7 +90,7 @@ class Reloc:
     symbol: Symbol
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Section:
     """A section; `data` is empty for one without bytes in the file, whose `size` still counts."""
 

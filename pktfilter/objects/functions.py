@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ObjectError
-from ..records import recordclass
 from .btf import Btf
 from .btf_types import DeclTag, Enum, Func, FuncProto, Int, Ptr, Struct
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _CTX_TYPES = ("xdp_md",)
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One parameter: "scalar", "ctx", or "mem" (a pointer to `size` bytes, null unless `nonnull`)."""
 
@@ -25,7 +25,7 @@ class Argument:
     nonnull: bool = False
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class GlobalFunction:
     """A non-static function that begins at linked instruction `insn`."""
 

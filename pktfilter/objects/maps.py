@@ -7,9 +7,9 @@ The BTF form follows libbpf's macros: `__uint` is a pointer to an array whose le
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from ..errors import ObjectError
-from ..records import recordclass
 from .btf import Btf
 from .btf_types import Array, DataSec, FuncProto, Member, Ptr, Struct, Var
 from .elf import ElfObject, Section, reloc_name
@@ -33,7 +33,7 @@ _UINTS = {
 }
 
 
-@recordclass(slots=True)
+@dataclass(slots=True)
 class Place:
     """A map's bytes in its section, `start` to before `end`; data maps are addressed inside."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from ..errors import ObjectError
-from ..records import recordclass
 from .btf import Btf, parse_btf
 from .btf_ext import parse_btf_ext
 from .btf_types import DataSec
@@ -27,7 +27,7 @@ LICENSE_LIMIT = 128
 _U32 = struct.Struct("<I")
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """What a section's name says of its programs; `reason` is set if they are not offered."""
 

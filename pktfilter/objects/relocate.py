@@ -7,8 +7,9 @@ that `bpf(2)` takes (kernel documentation, "BPF Instruction Set", section on 64-
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..errors import ObjectError
-from ..records import recordclass
 from .btf import Btf
 from .btf_ext import BtfExt, rows_between
 from .elf import (
@@ -46,7 +47,7 @@ _U64 = (1 << 64) - 1
 _HIGH_HALF = 1 << 63
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Function:
     """Instructions `start` to before `end` of `section`."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ObjectError
-from ..records import field, recordclass
 from .insns import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, helper_calls, ld_imm64s
 from .kinds import MAP_IN_MAP, helper_by_number, map_type_by_name
 
@@ -37,7 +37,7 @@ _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
 
 
-@recordclass()
+@dataclass()
 class MapSpec:
     """Definition of a map; sizes in bytes, `flags` as in `bpf(2)`'s BPF_MAP_CREATE.
 
@@ -131,7 +131,7 @@ class MapSpec:
         return InputError(message, place=place, found=found, expected=expected)
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LineInfo:
     """The source position of linked instruction `insn`; `line` and `column` from 1."""
 
@@ -142,7 +142,7 @@ class LineInfo:
     source: str
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FuncInfo:
     """A function starts at linked instruction `insn`; `btf` is its FUNC type id, 0 if unknown."""
 
@@ -151,7 +151,7 @@ class FuncInfo:
     btf: int = 0
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class CoreRelo:
     """A CO-RE relocation of linked instruction `insn` against BTF type `type_id`."""
 
@@ -162,7 +162,7 @@ class CoreRelo:
     kind: int
 
 
-@recordclass()
+@dataclass()
 class ProgramSpec:
     """One linked program: the main function, then the subprograms it reaches.
 
@@ -203,7 +203,7 @@ class ProgramSpec:
         return name
 
 
-@recordclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A function of the object that is not offered as a program, and why."""
 
@@ -224,7 +224,7 @@ def set_loader(loader: Loader) -> None:
     _loaders[:] = [loader]
 
 
-@recordclass()
+@dataclass()
 class ObjectSpec:
     """A parsed object file, editable before `load`."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
-from ..records import field, recordclass
 from .options import DEFAULT_BATCH
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .pacing import TimingReport
 
 
-@recordclass()
+@dataclass()
 class InputReport:
     """One input: how many packets it gave, and whether it ended damaged."""
 
@@ -25,7 +25,7 @@ class InputReport:
     error: str | None = None
 
 
-@recordclass()
+@dataclass()
 class SwapReport:
     """One replacement: packets with index < `first_packet` ran the program before."""
 
@@ -36,7 +36,7 @@ class SwapReport:
     grace_ns: int
 
 
-@recordclass()
+@dataclass()
 class ReplayResult:
     """What a replay did; times in seconds, `bytes` as captured.
 
@@ -99,7 +99,7 @@ class ReplayResult:
         return result
 
 
-@recordclass()
+@dataclass()
 class Progress:
     """Where a replay is: packets so far, stored bytes read of all (None: not known), its timing so far."""
 

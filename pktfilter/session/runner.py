@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.pipeline import Pipeline
@@ -15,7 +16,6 @@ from .._core.run import Worker
 from ..errors import InputError
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, Program
-from ..records import recordclass
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
@@ -24,7 +24,7 @@ _SUMS = ("packets", "bytes", "uncovered", "faults", "batches", "trace_lost")
 _LISTS = ("actions", "action_bytes", "engine_packets")
 
 
-@recordclass(frozen=True)
+@dataclass(frozen=True)
 class RunnerOptions:
     """What a runner is made of; as the options of `Replay`."""
 
