@@ -62,7 +62,7 @@ static __always_inline __u32 class_of(const struct packet *p)
 
 static __always_inline void count_size(__u64 bytes)
 {
-    struct counter first = {.packets = 1, .bytes = bytes};
+    struct counter none = {};
     struct counter *c;
     __u32 bound = 0;
 
@@ -72,12 +72,14 @@ static __always_inline void count_size(__u64 bytes)
             break;
     }
     c = bpf_map_lookup_elem(&sizes, &bound);
+    if (!c) {
+        /* Another CPU may be first: then this does nothing. Either way the element is there. */
+        bpf_map_update_elem(&sizes, &bound, &none, BPF_NOEXIST);
+        c = bpf_map_lookup_elem(&sizes, &bound);
+    }
     if (c) {
         c->packets++;
         c->bytes += bytes;
-    } else {
-        /* In a per-CPU hash this sets the own CPU's value and zeroes the others'. */
-        bpf_map_update_elem(&sizes, &bound, &first, BPF_NOEXIST);
     }
 }
 

@@ -76,7 +76,8 @@ def cli() -> None:
     """Runs XDP programs (eBPF) in user space over captures, without root, and over live interfaces.
 
     \b
-    PROG is FILE.o[:NAME] (a compiled object), FILE.s[:NAME] (assembly) or pcap:EXPRESSION (tcpdump's).
+    PROG is FILE.o[:NAME] (a compiled object), FILE.s[:NAME] (assembly) or
+    pcap:EXPRESSION (tcpdump's).
     Exit status: 0 done; 1 the input or the program was refused, or input ended damaged; 2 usage;
     130 interrupted.
     """
