@@ -51,25 +51,28 @@ void pf_hash_give(struct pf_hash *h, uint32_t number)
 					    __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
-/* Takes the element off the chain that it is on, if it is on one. */
+/* Takes the element out of the bucket that it is in, if it is in one. */
 static int detach(struct pf_hash *h, uint32_t number)
 {
 	struct pf_bucket *b = pf_hash_bucket(h, __atomic_load_n(&pf_hash_element(h, number)->hash, __ATOMIC_ACQUIRE));
 
+	struct pf_place place = { b, 0, NULL, number };
 	pf_vlock_lock(&b->vlock);
-	for (uint32_t *link = &b->first;;) {
-		uint32_t at = __atomic_load_n(link, __ATOMIC_RELAXED);
-		if (!at)
-			break;
-		if (at == number) {
-			pf_hash_unlink(h, link);
-			pf_vlock_unlock_removed(&b->vlock);
-			return 1;
-		}
+	while (place.slot < PF_HASH_SLOTS && __atomic_load_n(&b->number[place.slot], __ATOMIC_RELAXED) != number)
+		place.slot++;
+	uint32_t *link = &b->number[PF_HASH_SLOTS], at;
+	while (place.slot == PF_HASH_SLOTS && !place.link && (at = __atomic_load_n(link, __ATOMIC_RELAXED)) != 0) {
+		if (at == number)
+			place.link = link;
 		link = &pf_hash_element(h, at)->next;
 	}
-	pf_vlock_unlock(&b->vlock);
-	return 0;
+	if (place.slot == PF_HASH_SLOTS && !place.link) {
+		pf_vlock_unlock(&b->vlock);
+		return 0;
+	}
+	pf_hash_unlink(h, &place);
+	pf_vlock_unlock_removed(&b->vlock);
+	return 1;
 }
 
 uint32_t pf_hash_evict(struct pf_hash *h)
@@ -85,7 +88,7 @@ uint32_t pf_hash_evict(struct pf_hash *h)
 		}
 		if (detach(h, number))
 			return number;
-		/* Not on a chain: free, or another thread's spare. */
+		/* In no bucket: free, or another thread's spare. */
 		uint32_t freed = pf_hash_take(h);
 		if (freed)
 			return freed;

@@ -96,6 +96,14 @@ static inline int pf_map_has_cpu(const struct pf_map *map, uint32_t cpu)
 	return PF_LIKELY(!map->percpu || cpu < map->cpus);
 }
 
+/* What compiled code has to know to look a key up by itself (bucket.h). 0: it cannot; only hash and per-CPU hash maps with keys
+ * of 4 bytes are like that. Constant while the map lives. */
+struct pf_map_inline {
+	const void *buckets;
+	uint32_t add, mask;
+};
+PF_API int pf_map_inline_of(const struct pf_map *map, struct pf_map_inline *out);
+
 /* Program side: no copies, no freeze check. pf_map_lookup of a BINDING map returns NULL: programs read those through
  * the world (pf_bindings_find). For PORT maps it returns NULL for an empty slot. */
 static inline uint8_t *pf_map_lookup(struct pf_map *map, const void *key, uint32_t cpu)

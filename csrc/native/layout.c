@@ -1,4 +1,5 @@
 /* layout.c - the rows of layout.def. */
+#include "../map/bucket.h"
 #include "native.h"
 
 const struct pf_native_layout pf_native_layouts[] = {

@@ -11,7 +11,7 @@
  * Symbols that an object may need
  *   pf_helper_N         the implementation of helper N (pf_helper_fn)
  *   pf_map_I            the map at place I of the program's maps; pf_map_I_values: arena + value_offset;
- *                       pf_map_I_lookup: its family's lookup (struct pf_map_ops)
+ *                       pf_map_I_lookup: its family's lookup (struct pf_map_ops); pf_map_I_buckets: bucket.h
  *   pf_native_tail      below
  *   memcpy memset memmove memcmp bcmp   the C library's
  *

@@ -56,6 +56,9 @@ static uint64_t map_symbol(const struct pf_prog *prog, const char *text)
 		return address_of(map);
 	if (!strcmp(part, "_values"))
 		return map->arena ? address_of(map->arena + map->value_offset) : 0;
+	struct pf_map_inline in;
+	if (!strcmp(part, "_buckets"))
+		return pf_map_inline_of(map, &in) ? address_of(in.buckets) : 0;
 	return strcmp(part, "_lookup") ? 0 : (uint64_t)(uintptr_t)map->ops->lookup;
 }
 

@@ -50,6 +50,10 @@ cdef extern from "map/map.h" nogil:
     uint64_t pf_map_count(pf_map *map)
     void pf_map_freeze(pf_map *map)
     const uint8_t *pf_map_fixed_contents(pf_map *map)
+    struct pf_map_inline:
+        uint32_t add
+        uint32_t mask
+    int pf_map_inline_of(pf_map *map, pf_map_inline *out)
 
 
 cdef extern from "map/binding.h" nogil:

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
     pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
-    pf_map_put,
+    pf_map_inline, pf_map_inline_of, pf_map_put,
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog
@@ -104,6 +104,12 @@ cdef class MapRef:
     def geometry(self):
         """(is per-CPU, CPUs, stride, value_step, cpu_step): where the values lie (csrc/map/map.h)."""
         return (bool(self.ptr.percpu), self.ptr.cpus, self.ptr.stride, self.ptr.value_step, self.ptr.cpu_step)
+
+    @property
+    def word(self):
+        """(what is added to a key, mask of its hash) of a map that compiled code looks up by itself; else None."""
+        cdef pf_map_inline found
+        return (found.add, found.mask) if pf_map_inline_of(self.ptr, &found) else None
 
     @property
     def fixed_contents(self):

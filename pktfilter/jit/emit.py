@@ -33,6 +33,7 @@ FUNC_TAG = LAYOUT["func.tag"]
 NO_MAP = 0xFFFF
 #: Alias classes: memory that programs reach never overlaps the engine's own structures.
 PROGRAM, EXEC, FEED = "!tbaa !4", "!tbaa !5", "!tbaa !6"
+RARELY, UNPREDICTABLE = "!prof !7", "!unpredictable !8"
 _PLAIN = ("packet", "packet_meta", "memory", "stack", "map_key")
 
 
@@ -70,6 +71,7 @@ class Emitter:
         self._dirty = 0
         self._count = 0
         self._frame = Frame()
+        self._own_word = False
 
     # --- text ---
 
@@ -291,6 +293,11 @@ class Emitter:
             elif self._dirty >> reg & 1:
                 self.do(f"store i64 {self._values[reg]}, ptr %r{reg}")
 
+    def own_word(self) -> str:
+        """The address of four bytes that are not the program's."""
+        self._own_word = True
+        return "%word"
+
     def forget_arguments(self) -> None:
         """After a call: r1 to r5 are nothing a program may read."""
         for reg in range(1, 6):
@@ -302,6 +309,8 @@ class Emitter:
             start = f"%a{reg}" if 1 <= reg <= 5 else "0"
             lines.append(f"  %r{reg} = alloca i64")
             lines.append(f"  store i64 {start}, ptr %r{reg}")
+        if self._own_word:
+            lines.append("  %word = alloca i32")
         return [*lines, *self._frame.lines(), f"  br label %b{self.function.start}"]
 
 

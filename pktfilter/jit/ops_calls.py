@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._core.native import LAYOUT
 from .._core.tables import HELPERS, MAP_TYPES
 from ..errors import CompileError
-from .emit import EXEC, Emitter
+from .emit import EXEC, RARELY, UNPREDICTABLE, Emitter
 from .flow import Function, step, target
 from .frame import UPWARD
 from .ops_alu import Handler
@@ -90,6 +91,8 @@ def _lookup(e: Emitter, insn: Insn) -> str:
     family = _FAMILIES[m.type]
     if family == "ARRAY":
         return _array_lookup(e, place, m)
+    if m.word is not None:
+        return _word_lookup(e, place, m, m.word)
     if family in ("HASH", "LPM") and m.type != "devmap_hash":
         return _direct_lookup(e, place, m.key_size)
     return _plain(e, insn)
@@ -127,6 +130,69 @@ def _array_lookup(e: Emitter, place: int, m: MapConstants) -> str:
         return e.let(f"add nuw i64 {base}, {offset}")
 
     return _guarded(e, condition, value)
+
+
+def _word_hash(e: Emitter, key: str, add: int) -> str:
+    """pf_hash_word."""
+    word = e.let(f"add i32 {key}, {add}")
+    for shift, factor in ((16, LAYOUT["hash.word_1"]), (15, LAYOUT["hash.word_2"]), (16, None)):
+        word = e.let(f"xor i32 {word}, {e.let(f'lshr i32 {word}, {shift}')}")
+        if factor is not None:
+            word = e.let(f"mul i32 {word}, {factor}")
+    return word
+
+
+def _word_lookup(e: Emitter, place: int, m: MapConstants, word: tuple[int, int]) -> str:
+    """The lookup of csrc/map/bucket.h, step by step; the map's own decides what this one leaves open."""
+    add, mask = word
+    slots = LAYOUT["bucket.slots"]
+    key = e.load(2, 0, 4)
+    hash_ = _word_hash(e, key, add)
+    wide = e.let(f"zext i32 {e.let(f'and i32 {hash_}, {mask}')} to i64")
+    far = e.let(f"mul nuw i64 {wide}, {LAYOUT['sizeof.bucket']}")
+    bucket = e.let(f"getelementptr i8, ptr {e.shape.map_buckets(place)}, i64 {far}")
+    vlock = e.let(f"getelementptr i8, ptr {bucket}, i64 {LAYOUT['bucket.vlock']}")
+    begin = e.let(f"load atomic i32, ptr {vlock} acquire, align 4")
+    # Volatile: it stays between the two looks at vlock.
+    hashes = e.let(f"load volatile <8 x i32>, ptr {bucket}, align 32")
+    one = e.let(f"insertelement <8 x i32> poison, i32 {hash_}, i32 0")
+    all_ = e.let(f"shufflevector <8 x i32> {one}, <8 x i32> poison, <8 x i32> zeroinitializer")
+    equal = e.let(f"bitcast <8 x i1> {e.let(f'icmp eq <8 x i32> {hashes}, {all_}')} to i8")
+    some = e.let(f"or i8 {equal}, -128")  # the eighth is vlock
+    first = e.let(f"call i8 @llvm.cttz.i8(i8 {some}, i1 true)")
+    off = e.let(f"shl nuw nsw i64 {e.let(f'zext i8 {first} to i64')}, 2")
+    numbers = e.let(f"getelementptr i8, ptr {bucket}, i64 {LAYOUT['bucket.number']}")
+    at = e.let(
+        f"load atomic i32, ptr {e.let(f'getelementptr i8, ptr {numbers}, i64 {off}')} acquire, align 4"
+    )
+    end = e.let(f"load atomic i32, ptr {vlock} monotonic, align 4")
+    found = e.let(f"icmp ne i32 {at}, 0")
+    chained = e.let(f"and i1 {found}, {e.let(f'icmp eq i8 {first}, {slots}')}")
+    changed = e.let(f"icmp ugt i32 {e.let(f'xor i32 {begin}, {end}')}, 1")
+    open_ = e.let(f"or i1 {chained}, {changed}")
+    open_ = e.let(f"or i1 {open_}, {e.let(f'icmp eq i32 {hash_}, 0')}")
+    if m.percpu:
+        open_ = e.let(f"or i1 {open_}, {e.let(f'icmp uge i32 %cpu, {m.cpus}')}")
+    slow, fast, out = e.label("slow"), e.label("fast"), e.label("done")
+    e.do(f"br i1 {open_}, label %{slow}, label %{fast}, {RARELY}")
+    e.begin(slow)
+    own = e.own_word()  # not the program's: its slot can stay a value
+    e.do(f"store i32 {key}, ptr {own}")
+    lookup = f"{e.shape.map_lookup(place)}(ptr {e.shape.map(place)}, ptr {own}, i32 %cpu)"
+    called = e.let(f"ptrtoint ptr {e.let(f'call ptr {lookup}')} to i64")
+    e.do(f"br label %{out}")
+    e.begin(fast)
+    index = e.let(f"zext i32 {e.let(f'add i32 {at}, -1')} to i64")
+    offset = e.let(f"mul i64 {index}, {m.stride}")
+    if m.percpu:
+        cpu = e.let("zext i32 %cpu to i64")
+        offset = e.let(f"add i64 {offset}, {e.let(f'mul i64 {cpu}, {m.cpu_step}')}")
+    value = e.let(f"add i64 ptrtoint (ptr {e.shape.map_values(place)} to i64), {offset}")
+    # Not a branch, which would be wrong for every other flow.
+    value = e.let(f"select i1 {found}, i64 {value}, i64 0, {UNPREDICTABLE}")
+    e.do(f"br label %{out}")
+    e.begin(out)
+    return e.let(f"phi i64 [ {called}, %{slow} ], [ {value}, %{fast} ]")
 
 
 def _direct_lookup(e: Emitter, place: int, size: int) -> str:

@@ -42,6 +42,7 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
+declare i8 @llvm.cttz.i8(i8, i1)
 declare i32 @llvm.umin.i32(i32, i32)
 declare i64 @llvm.smax.i64(i64, i64)
 attributes #0 = { nounwind }
@@ -53,6 +54,8 @@ attributes #1 = { nounwind noinline }
 !4 = !{!1, !1, i64 0}
 !5 = !{!2, !2, i64 0}
 !6 = !{!3, !3, i64 0}
+!7 = !{!"branch_weights", i32 1, i32 1000}
+!8 = !{}
 """
 
 
@@ -136,6 +139,11 @@ class Shape:
         """The address of the first element's value."""
         name = f"{self._symbol(place)}_values"
         return self._extern(name, f"@{name} = external global i8, align 8")
+
+    def map_buckets(self, place: int) -> str:
+        """The address of the first bucket of a hash map."""
+        name = f"{self._symbol(place)}_buckets"
+        return self._extern(name, f"@{name} = external global i8, align 64")
 
     def map_lookup(self, place: int) -> str:
         """The map's own lookup function."""

@@ -41,6 +41,8 @@ class MapConstants:
     cpu_step: int
     lock: int | None = None
     contents: bytes | None = None
+    #: Of a map that is looked up in line: what is added to a key, and the mask of its hash (csrc/map/bucket.h).
+    word: tuple[int, int] | None = None
     #: Of a map of maps: what its inner maps must be, as the core has it.
     inner: tuple[int | None, ...] = ()
 
@@ -151,6 +153,7 @@ def constants_of(m: MapRef) -> MapConstants:
         cpu_step=cpu_step,
         lock=m.lock,
         contents=m.fixed_contents,
+        word=m.word,
         inner=m.inner,
     )
 

@@ -128,13 +128,51 @@ static void test_hash_model(void)
 				for (uint32_t b = 0; b < kinds[k].key; b++)
 					key[b] = (uint8_t)rnd(256);
 				again = kinds[k].collide &&
-					(pf_hash_key(key, kinds[k].key, h->seed) & h->mask) > 1;
+					(pf_hash_of(h, key, kinds[k].key) & h->mask) > 1;
 				for (int j = 0; j < i; j++)
 					again |= !memcmp(key, m.entries[j].key, kinds[k].key);
 			} while (again);
 		}
 		run_model(&m, 30000);
 	}
+}
+
+/* x * inverse_of(x) is 1 for odd x. */
+static uint32_t inverse_of(uint32_t x)
+{
+	uint32_t y = x;
+	for (int i = 0; i < 5; i++)
+		y *= 2 - x * y;
+	return y;
+}
+
+static uint32_t unshift(uint32_t x, int by) { return x ^ x >> by ^ (by < 16 ? x >> 2 * by : 0); }
+
+/* H5: the key whose hash is 0 is one like any other, and no two keys have one hash. */
+static void test_the_key_whose_hash_is_0(void)
+{
+	struct pf_map *map = make(PF_MAP_HASH, 4, 8, 3, 0, 1);
+	const struct pf_hash *h = map->impl;
+	uint32_t x = unshift(0, 16) * inverse_of(PF_HASH_WORD_2);
+	uint32_t key = unshift(unshift(x, 15) * inverse_of(PF_HASH_WORD_1), 16) - h->add, other = key + 1;
+	uint64_t value = 7;
+
+	CHECK_EQ(pf_hash_of(h, (const uint8_t *)&key, 4), 0);
+	CHECK(!pf_map_lookup(map, &key, 0));
+	CHECK_EQ(pf_map_update(map, &other, &value, PF_MAP_ANY, 0), PF_OK);
+	CHECK(!pf_map_lookup(map, &key, 0));
+	CHECK_EQ(pf_map_update(map, &key, &value, PF_MAP_NOEXIST, 0), PF_OK);
+	CHECK(pf_map_lookup(map, &key, 0));
+	CHECK_EQ(pf_map_delete(map, &other), PF_OK);
+	CHECK(pf_map_lookup(map, &key, 0));
+	CHECK_EQ(pf_map_delete(map, &key), PF_OK);
+	CHECK(!pf_map_lookup(map, &key, 0));
+	for (uint32_t n = 0; n < 1000000; n++) {
+		const uint32_t made = pf_hash_word(n * 4001 + h->add);
+		const uint32_t y = unshift(unshift(made, 16) * inverse_of(PF_HASH_WORD_2), 15) * inverse_of(PF_HASH_WORD_1);
+		CHECK_EQ(unshift(y, 16) - h->add, n * 4001);
+	}
+	pf_map_put(map);
 }
 
 /* Deletes every second element it is shown, itself or another. */
@@ -217,6 +255,7 @@ static void test_lru(void)
 int main(void)
 {
 	test_hash_model();
+	test_the_key_whose_hash_is_0();
 	test_hash_for_each();
 	test_lru();
 	return 0;

@@ -160,7 +160,7 @@ static void *full_body(void *arg)
 }
 
 /* The last element of a chain must be found while the one before it is deleted and reused on another chain: a reader
- * that stands on it is carried off, and must notice (V1). */
+ * that stands on it is carried off, and must notice (V1). The same of slots. */
 static uint32_t last_key, before_key, elsewhere_key;
 
 static void *reuse_body(void *arg)
@@ -186,19 +186,27 @@ static void *reuse_body(void *arg)
 static uint32_t key_in_bucket(const struct pf_map *map, uint32_t bucket, uint32_t from)
 {
 	const struct pf_hash *h = map->impl;
-	while ((pf_hash_key((const uint8_t *)&from, 4, h->seed) & h->mask) != bucket)
+	while ((pf_hash_of(h, (const uint8_t *)&from, 4) & h->mask) != bucket)
 		from++;
 	return from;
 }
 
-static void test_reuse(void)
+/* chained: all slots of both buckets are taken, by others. */
+static void test_reuse(int chained)
 {
-	struct pf_map *map = make(PF_MAP_HASH, 4, 2, 0);
+	struct pf_map *map = make(PF_MAP_HASH, 4, 2 * PF_HASH_SLOTS + 2, 0);
 	uint64_t value[WORDS];
+	uint32_t free_from[2] = {0, 0};
 
-	last_key = key_in_bucket(map, 0, 0);
+	compose(value, 3, 0);
+	for (uint32_t n = 0; chained && n < 2 * PF_HASH_SLOTS; n++) {
+		const uint32_t key = key_in_bucket(map, n & 1, free_from[n & 1]);
+		CHECK_EQ(pf_map_update(map, &key, value, PF_MAP_NOEXIST, 0), PF_OK);
+		free_from[n & 1] = key + 1;
+	}
+	last_key = key_in_bucket(map, 0, free_from[0]);
 	before_key = key_in_bucket(map, 0, last_key + 1);
-	elsewhere_key = key_in_bucket(map, 1, 0);
+	elsewhere_key = key_in_bucket(map, 1, free_from[1]);
 	compose(value, 1, 0);
 	CHECK_EQ(pf_map_update(map, &last_key, value, PF_MAP_ANY, 0), PF_OK);
 	run(map, reuse_body);
@@ -306,7 +314,8 @@ int main(void)
 	struct pf_map *map;
 
 	test_hash();
-	test_reuse();
+	test_reuse(0);
+	test_reuse(1);
 
 	map = make(PF_MAP_HASH, 4, THREADS * 2, 0);
 	run(map, full_body);
