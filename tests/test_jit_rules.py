@@ -127,6 +127,49 @@ def test_packet_is_plain_where_it_is_proved() -> None:
     assert [line for line in accesses(made, 1, facts=False) if "unordered" in line]
 
 
+GROWING = """
+    r7 = *(u32 *)(r1 +4)
+    r6 = *(u32 *)(r1 +0)
+    r0 = 1
+    r2 = r6
+    r2 += 14
+    if r2 > r7 goto out
+    r3 = *(u8 *)(r6 +12)
+    if r3 != 8 goto out
+    r0 = 2
+    r2 = r6
+    r2 += 34
+    if r2 > r7 goto out
+    r3 = *(u8 *)(r6 +33)
+    if r3 == 9 goto short
+    r0 = 3
+    r2 = r6
+    r2 += 20
+    r3 = *(u8 *)(r2 +13)
+    goto out
+short:
+    r0 = 4
+out:
+    exit
+"""
+
+
+def test_the_bytes_that_are_proved_to_exist_are_told_and_no_more() -> None:
+    """L6: only behind the test that proves them, and only with facts."""
+    made = program(GROWING)
+    told = re.findall(r"dereferenceable\((\d+)\)", compiled.text_of(made, facts=True))
+    assert sorted({int(n) for n in told}) == [14, 34]
+    assert "dereferenceable" not in compiled.text_of(made, facts=False)
+    for size in range(14, 50):
+        for kind in (0, 8):
+            for last in (0, 9):
+                packet = bytearray(bytes(range(100, 100 + size)))
+                packet[12] = kind
+                if size > 33:
+                    packet[33] = last
+                both(made, bytes(packet))
+
+
 VALUE = """
     *(u32 *)(r10 -4) = 1
     r1 = map[cells]

@@ -14,6 +14,7 @@ Rules, which keep the IR free of undefined behaviour whatever other threads do
   L4 Registers start at 0 and the stack is zeroed as far down as the function can reach it (vm.h, V6),
      so no value is undefined (frame.py).
   L5 Facts are the verifier's joins over all paths; without them more accesses count as shared.
+  L6 LLVM is told that bytes of the packet exist only from where the facts prove it (_show_packet).
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ class Emitter:
         self._count = 0
         self._frame = Frame()
         self._own_word = False
+        #: Of the block at hand, from the packet's start on; and the blocks where it is another number.
+        self._known_bytes = 0
+        self._changes: set[int] = set()
 
     # --- text ---
 
@@ -174,9 +178,12 @@ class Emitter:
             at = symbol[2] + off
             pointer = self._value(symbol[1], at)
             return Place(pointer, True, size if at % size == 0 else 1, (symbol[1], at))
+        fact = self.fact(reg)
+        if fact is not None and self._in_packet(fact, off, size):
+            base = self.let("load ptr, ptr %packet")
+            return Place(self.let(f"getelementptr i8, ptr {base}, i64 {fact[8] + off}"), False, 1)
         base = self.let(f"inttoptr i64 {self.get(reg)} to ptr")
         pointer = self.let(f"getelementptr i8, ptr {base}, i64 {off}") if off else base
-        fact = self.fact(reg)
         variable = fact is None or fact[9] != 0
         if fact is None or fact[0] not in (*_PLAIN, "map_value"):
             return Place(pointer, True, 1, variable=variable)
@@ -186,6 +193,48 @@ class Emitter:
         aligned = (fact[8] + off & size - 1) == 0 and fact[9] & size - 1 == 0
         value = (fact[2], fact[8] + off) if fact[9] == 0 and fact[2] != NO_MAP else None
         return Place(pointer, True, size if aligned else 1, value, variable)
+
+    # --- the packet ---
+
+    def _seen(self, at: int) -> int:
+        """Bytes of the packet from its start on that are proved to exist before this instruction."""
+        facts = self.shape.unit.facts
+        if facts is None or "data" not in self.shape.lean_fields():
+            return 0
+        fixed = [f for f in facts[at] if f[0] == "packet" and not f[1] and not f[9]]
+        return max((signed(f[8]) + f[3] for f in fixed if f[3]), default=0)
+
+    def _in_packet(self, fact: Fact, off: int, size: int) -> bool:
+        """Whether an access is at a known place of those bytes."""
+        if fact[0] != "packet" or fact[1] or fact[9]:
+            return False
+        at = signed(fact[8]) + off
+        return at >= 0 and at + size <= self._known_bytes
+
+    def _show_packet(self, block: Block) -> None:
+        """Tells LLVM how much of the packet exists from here on, where that has changed.
+
+        So loads may come before the tests that they follow, and tests can be put together. The asm,
+        of which no instruction is made, keeps a load from going above the test of the length, since
+        its result is another pointer to LLVM.
+        """
+        self._known_bytes = self._seen(block.start)
+        if block.start not in self._changes:
+            return
+        shown = f'call dereferenceable({self._known_bytes}) ptr asm "", "=r,0"'
+        self.do(f"store ptr {self.let(f'{shown}(i64 %ctx.data)')}, ptr %packet")
+
+    def _packet_changes(self) -> set[int]:
+        """Blocks where another number of bytes is known than where one of their ways began."""
+        before = {start: self._seen(start) for start in self.function.blocks}
+        changes = {
+            to
+            for block in self.function.blocks.values()
+            for to in block.next
+            if to in before and before[to] != before[block.start]
+        }
+        first = self.function.start
+        return {start for start in changes | {first} if before[start]}
 
     def apart(self, place: Place, value: str) -> str:
         """The 64-bit value for a store there, as something that LLVM cannot relate to the address.
@@ -237,6 +286,7 @@ class Emitter:
 
     def text(self) -> list[str]:
         """The lines of the function."""
+        self._changes = self._packet_changes()
         for block in self.function.blocks.values():
             self._emit(block)
         return [*self._prologue(), *self.out, "}"]
@@ -244,6 +294,7 @@ class Emitter:
     def _emit(self, block: Block) -> None:
         self._block = block
         self.begin(f"b{block.start}")
+        self._show_packet(block)
         self.state = list(block.entry)
         self._values = [None] * (R10 + 1)
         self._dirty = 0
@@ -309,6 +360,8 @@ class Emitter:
             start = f"%a{reg}" if 1 <= reg <= 5 else "0"
             lines.append(f"  %r{reg} = alloca i64")
             lines.append(f"  store i64 {start}, ptr %r{reg}")
+        if self._changes:
+            lines += ["  %packet = alloca ptr", "  store ptr null, ptr %packet"]
         if self._own_word:
             lines.append("  %word = alloca i32")
         return [*lines, *self._frame.lines(), f"  br label %b{self.function.start}"]
