@@ -432,6 +432,41 @@ def test_a_pipe_that_pauses_is_run_as_it_comes(tmp_path: Path) -> None:
     os.close(read_fd)
 
 
+def test_a_program_for_fewer_cpus_does_not_come_under_running_workers(tmp_path: Path) -> None:
+    """By an update, a new link, a trial or a rollback: a lookup that the verifier says cannot fail would."""
+    read_fd, write_fd = os.pipe()
+    hook, link = hook_of(FIRST_BYTE)
+    small = next(iter(pf.load(EXAMPLES / "stats.o", cpus=1).programs.values()))
+    link.update(small)
+    link.update(program(assembly("plain", "r0 = 2\nexit\n")))
+    link.keep(1)
+    results: list[pf.ReplayResult] = []
+    thread = threading.Thread(
+        target=lambda: results.append(pf.replay(f"/dev/fd/{read_fd}", hook, workers=2))
+    )
+    thread.start()
+    data = capture(tmp_path / "in.pcap", 2, 300, 30).read_bytes()
+    os.write(write_fd, data[:10_000])
+    deadline = time.monotonic() + 20
+    while hook.stats.packets == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    refused = "too few values per key, found 1, expected 2 or more"
+    for change in (
+        lambda: link.update(small),
+        lambda: hook.attach(small),
+        lambda: link.shadow(small),
+        lambda: link.canary(small, fraction=0.5),
+    ):
+        with pytest.raises(pf.InputError, match=refused):
+            change()
+    with open(write_fd, "wb") as pipe:
+        pipe.write(data[10_000:])
+    thread.join(30)
+    assert results[0].packets == 300
+    link.update(small)
+    os.close(read_fd)
+
+
 def test_interrupted_runs_leave_the_front_of_the_output(tmp_path: Path) -> None:
     """What was read is run and written: the file is what a whole run would have begun with."""
     records = capture(tmp_path / "some.pcap", 9, 4000, 100).read_bytes()

@@ -17,7 +17,7 @@ from ..errors import (
     OutputError,
     TransactionError,
 )
-from ..handles.cpus import leased
+from ..handles.cpus import check_cpus, leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
@@ -35,7 +35,7 @@ from .options import (
 )
 from .pacing import Timing, check_injection, sending_failed
 from .results import InputReport, Progress, ReplayResult, SwapReport
-from .runner import Runner, RunnerOptions, check_cpus
+from .runner import Runner, RunnerOptions
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
@@ -183,7 +183,7 @@ class Replay:
     def _enter(self, stack: ExitStack) -> None:
         """Makes the workers; when the stack ends, what they counted is in the result."""
         cpus = stack.enter_context(leased(self._result.workers))
-        check_cpus(self.hook, (program for _, _, program in self._swaps), cpus)
+        check_cpus((*(link.program for link in self.hook.links), *self._running), cpus)
         self._runner = Runner(self.hook, cpus, self._runner_options)
         for worker in self._runner.workers:
             self.hook._enter(worker)

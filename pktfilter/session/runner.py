@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.pipeline import Pipeline
 from .._core.run import Worker
-from ..errors import InputError
 from ..handles.hooks import Hook
-from ..handles.program import LINEAR, Program
+from ..handles.program import LINEAR
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
@@ -138,19 +136,3 @@ def worth_overlapping(read_ns: int, total_ns: int) -> bool:
 #: costs. Measured, ns per packet in turns and overlapped: 21.5 and 18.6 where reading is 0.6 of it (64
 #: bytes, pass.o), 57.7 and 57.1 where it is 0.8 (IMIX).
 OVERLAP_LEAST = 0.3
-
-
-def check_cpus(hook: Hook, programs: Iterable[Program], cpus: list[int]) -> None:
-    """Raises `InputError` where a per-CPU map has no value for a worker's CPU id."""
-    attached = [link.program for link in hook.links]
-    for program in (*attached, *programs):
-        if program is None:
-            continue
-        for m in program.maps.values():
-            if m.per_cpu and m.cpus <= max(cpus):
-                raise InputError(
-                    f"map '{m.name}' of program '{program.name}' has too few values per key",
-                    found=m.cpus,
-                    expected=f"{max(cpus) + 1} or more, one for each worker",
-                    hint=f"load the object with cpus={max(cpus) + 1}",
-                )
