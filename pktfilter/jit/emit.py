@@ -19,11 +19,12 @@ Rules, which keep the IR free of undefined behaviour whatever other threads do
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.native import LAYOUT
-from .flow import R10, Block, Function, Symbol, step
+from .flow import R10, Block, Function, Symbol, step, target
 from .frame import Frame
 from .unit import Fact, Insn
 
@@ -34,7 +35,10 @@ FUNC_TAG = LAYOUT["func.tag"]
 NO_MAP = 0xFFFF
 #: Alias classes: memory that programs reach never overlaps the engine's own structures.
 PROGRAM, EXEC, FEED = "!tbaa !4", "!tbaa !5", "!tbaa !6"
+ASIDE = "!prof !9"  # a way out of line: weights by measurement
 RARELY, UNPREDICTABLE = "!prof !7", "!unpredictable !8"
+#: Tests that jump to one block make it such an exit.
+SHARED_TESTS = 3
 _PLAIN = ("packet", "packet_meta", "memory", "stack", "map_key")
 
 
@@ -76,6 +80,7 @@ class Emitter:
         #: Of the block at hand, from the packet's start on; and the blocks where it is another number.
         self._known_bytes = 0
         self._changes: set[int] = set()
+        self._shared: set[int] = set()
 
     # --- text ---
 
@@ -236,6 +241,17 @@ class Emitter:
         first = self.function.start
         return {start for start in changes | {first} if before[start]}
 
+    def _shared_exits(self) -> set[int]:
+        """Where several tests jump to, which filters have to let a packet go: laid out beside the straight way,
+        which then jumps nowhere."""
+        last = [block.insns[-1] for block in self.function.blocks.values() if block.insns]
+        taken = Counter(
+            target(insn)
+            for insn in last
+            if insn.form in ("JMP_IMM", "JMP_REG") and target(insn) > insn.at
+        )
+        return {to for to, tests in taken.items() if tests >= SHARED_TESTS}
+
     def apart(self, place: Place, value: str) -> str:
         """The 64-bit value for a store there, as something that LLVM cannot relate to the address.
 
@@ -287,6 +303,7 @@ class Emitter:
     def text(self) -> list[str]:
         """The lines of the function."""
         self._changes = self._packet_changes()
+        self._shared = self._shared_exits()
         for block in self.function.blocks.values():
             self._emit(block)
         return [*self._prologue(), *self.out, "}"]
@@ -329,7 +346,8 @@ class Emitter:
         """Ends the block at a conditional jump, both of whose ways can be taken."""
         self._save()
         taken, other = self._block.next
-        self.do(f"br i1 {condition}, label %b{taken}, label %b{other}")
+        weights = f", {ASIDE}" if taken in self._shared else ""
+        self.do(f"br i1 {condition}, label %b{taken}, label %b{other}{weights}")
 
     def _save(self) -> None:
         """Stores the registers that later blocks read and cannot know by themselves."""

@@ -56,6 +56,7 @@ attributes #1 = { nounwind noinline }
 !6 = !{!3, !3, i64 0}
 !7 = !{!"branch_weights", i32 1, i32 1000}
 !8 = !{}
+!9 = !{!"branch_weights", i32 1, i32 30}
 """
 
 
