@@ -222,7 +222,7 @@ def tcpdump(session: Session) -> None:
     theirs = ("-w", os.devnull, EXPRESSION)
     session.measure(
         "tcpdump/imix",
-        f"an expression over {count:,} packets, IMIX sizes, half of them match, whole process",
+        f"expression over {count:,} packets, half match, whole process",
         "ms",
         [
             Subject("pktfilter replay", ours, whole=True, scale=1e-6, baseline="pktfilter replay, a tenth"),
