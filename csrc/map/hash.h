@@ -64,7 +64,7 @@ static inline struct pf_element *pf_hash_element(const struct pf_hash *h, uint32
 static inline __attribute__((always_inline)) uint32_t pf_hash_of(const struct pf_hash *h, const uint8_t *key,
 								  uint32_t size)
 {
-	return size == 4 ? pf_hash_word((uint32_t)pf_key_word(key, 4, 0) + h->add) : pf_hash_key(key, size, h->seed);
+	return size == 4 ? pf_hash_word(pf_index_of(key) + h->add) : pf_hash_key(key, size, h->seed);
 }
 
 static inline struct pf_bucket *pf_hash_bucket(const struct pf_hash *h, uint32_t hash)
