@@ -139,7 +139,7 @@ static enum pf_err find_tables(struct pf_native_object *o, struct pf_diag *diag)
 		const char *name = pf_native_section_name(o, i);
 		if (h->sh_type == SHT_SYMTAB) {
 			if (o->table || h->sh_entsize != sizeof(Elf64_Sym) || h->sh_size % sizeof(Elf64_Sym) ||
-			    h->sh_link >= o->section_count || o->sections[h->sh_link].header.sh_type != SHT_STRTAB)
+			    !h->sh_link || h->sh_link >= o->section_count || o->sections[h->sh_link].header.sh_type != SHT_STRTAB)
 				return pf_native_bad(diag, PF_DIAG_NATIVE_TABLE, 0, 0, 0, name);
 			o->table = i;
 			o->symbol_count = h->sh_size / sizeof(Elf64_Sym);

@@ -130,6 +130,11 @@ static void test_sections(void)
 	BAD(TABLE->sh_entsize, 16, TABLE);
 	BAD(TABLE->sh_size, TABLE->sh_size - 1, TABLE);
 	BAD(TABLE->sh_link, UINT32_MAX, TABLE);
+	/* Section 0 is none, whatever its header says. */
+	section(0)->sh_type = SHT_STRTAB;
+	section(0)->sh_offset = UINT64_C(0x7f0000000000);
+	section(0)->sh_size = UINT64_C(1) << 40;
+	BAD(TABLE->sh_link, 0, TABLE);
 	BAD(TABLE->sh_link, 1, TABLE);
 	BAD(TABLE->sh_type, SHT_DYNSYM, TABLE); /* what refers to it no longer does */
 	BAD(RELA->sh_entsize, 16, TABLE);
