@@ -23,6 +23,7 @@ from pktfilter.handles import tiers
 from pktfilter.handles.tiers import TierUp, compile_program
 
 ROOT = Path(__file__).parent.parent
+RDONLY_PROG = 1 << 7
 TAILCALL = ROOT / "examples" / "tailcall.o"
 
 pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
@@ -232,6 +233,62 @@ def test_a_bug_of_ours_stops_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
         until(lambda: bool(tier.compiled))
     assert "internal error" in (tier.compiled[0].reason or "")
     assert pf.replay([DEMO], hook).actions["drop"] == 2000
+
+
+def test_a_bug_of_ours_in_the_background_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is, the run goes on as it was."""
+
+    def broken(ref: object) -> object:
+        raise KeyError("registers")
+
+    hook = pf.Hook("ingress")
+    hook.attach(returning(1))
+    with hook.datapath.engine("auto") as tier:
+        monkeypatch.setattr(tiers, "program_handle", broken)
+        until(lambda: bool(tier.compiled))
+        assert pf.replay([DEMO], hook, engine="interp").actions["drop"] == 2000
+    assert [result.reason for result in tier.compiled] == ["internal error: KeyError('registers')"]
+
+
+READS = """
+.extern settings 1
+  r1 = map[settings][0]+0
+  r1 = *(u32 *)(r1 +0)
+  r0 = 1
+  if r1 == 1 goto out
+  r0 = 2
+out:
+  exit
+"""
+
+
+def reading(value: int) -> tuple[pf.Program, pf.Map]:
+    """Returns what a map holds that programs cannot write: frozen, one branch is dead."""
+    settings = pf.Map(pf.MapSpec("array", 4, 4, 1, flags=RDONLY_PROG), name="settings")
+    settings[0] = struct.pack("<I", value)
+    return pf.Program.from_bytes(code(READS), name="reads", maps={1: settings}), settings
+
+
+def test_a_map_frozen_while_its_program_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code with the contents of a frozen map is found by nobody whose map is not."""
+    from pktfilter.handles import verification
+
+    first, settings = reading(1)
+    genuine = verification.facts_of
+
+    def facts_of(program: pf.Program) -> object:
+        settings.freeze()
+        return genuine(program)
+
+    monkeypatch.setattr(verification, "facts_of", facts_of)
+    assert compile_program(first) is not None
+    monkeypatch.setattr(verification, "facts_of", genuine)
+    second, _ = reading(2)
+    assert compile_program(second) is not None
+    for made, value in ((first, 1), (second, 2)):
+        assert made.engine == "jit"
+        assert made.test_run(bytes(60), engine="jit").retval == value
+        assert made.test_run(bytes(60), engine="interp").retval == value
 
 
 def test_compiling_waits_until_it_pays() -> None:

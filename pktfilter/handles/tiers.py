@@ -121,7 +121,12 @@ def _stage(program: Program, cache_only: bool, cancelled: Callable[[], bool]) ->
     if reason is not None:
         raise CompileError(reason)
     _unless(cancelled)
-    text = translate(replace(unit, facts=facts_of(program)))
+    facts = facts_of(program)
+    while (now := unit_of(ref, None)) != unit:
+        # A map was frozen meanwhile: its contents may be in the facts, and so have to be in the key.
+        unit, key = now, cache.key((now, request_of(program)))
+        facts = facts_of(program)
+    text = translate(replace(unit, facts=facts))
     _unless(cancelled)
     code = compile_ir(text)
     ref.stage_native(code)
@@ -185,6 +190,7 @@ class TierUp:
         self._stop = threading.Event()
         self._look = threading.Event()  # there is more to compile, which no revision tells of
         self._thread: threading.Thread | None = None
+        self._noting = threading.Lock()  # of what the thread and the run's own both change, below
         self._expected: list[Program] = []
         self._failed: dict[int, Compiled] = {}
         self._held: list[Program] = []  # handles, which remember what cannot be compiled
@@ -238,6 +244,8 @@ class TierUp:
     def grown(self, programs: Iterable[Program]) -> None:
         """Families that got members, which nobody published: compiled now ("jit", `ProgramError`; as far as the cache
         has them where the input is long), or with the others."""
+        if self._thread is None:
+            return  # another engine was asked for
         if self.strict:
             self._note(require_compiled(programs))
         elif self._cache_first:
@@ -251,16 +259,24 @@ class TierUp:
             refs += programs_of(expected._ref)
         programs = list({ref.id: program_handle(ref) for ref in refs}.values())
         # A run of days sees many: what is gone is let go.
-        self._held = programs
-        self._failed = {p.id: self._failed[p.id] for p in programs if p.id in self._failed}
+        with self._noting:
+            self._held = programs
+            self._failed = {p.id: self._failed[p.id] for p in programs if p.id in self._failed}
         return programs
 
     def _note(self, results: list[Compiled]) -> None:
-        self.seconds += sum(result.seconds for result in results)
-        self.compiled += results
-        del self.compiled[:-KEPT]
+        with self._noting:
+            self.seconds += sum(result.seconds for result in results)
+            self.compiled += results
+            del self.compiled[:-KEPT]
 
     def _work(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # ours, or no memory; the run goes on as it is, and says so
+            self._note([Compiled("", 0.0, reason=f"internal error: {error!r}")])
+
+    def _watch(self) -> None:
         """Revisions, and `grown`, tell of other programs. Our own publication is one too: a look that finds nothing."""
         seen = -1
         wait = POLL_S if self.strict else DELAY_S
@@ -293,7 +309,9 @@ class TierUp:
         return not self._stop.is_set()
 
     def _publish(self) -> None:
-        self.tier_ups += self._datapath.refresh()
+        published = self._datapath.refresh()
+        with self._noting:
+            self.tier_ups += published
 
     def _compile(self, programs: Sequence[Program], cache_only: bool = False) -> None:
         for program in programs:
@@ -308,7 +326,8 @@ class TierUp:
             if result is not None:
                 self._note([result])
                 if result.reason is not None:
-                    self._failed[program.id] = result
+                    with self._noting:
+                        self._failed[program.id] = result
 
 
 def _estimate(programs: Sequence[Program]) -> float:
