@@ -33,7 +33,6 @@ from hypothesis import strategies as st
 
 import pktfilter as pf
 from pktfilter.assembler import assemble
-from pktfilter.handles.cpus import default_cpus, leased
 from pktfilter.session import Replay
 from pktfilter.session.runner import worth_overlapping
 from pktfilter.sources import Source
@@ -218,39 +217,6 @@ def test_flows_stay_whole_when_unordered(tmp_path: Path) -> None:
     assert flows[1] == flows[0]
 
 
-def test_maps_for_fewer_cpus_are_refused(tmp_path: Path) -> None:
-    obj = pf.load(EXAMPLES / "stats.o", cpus=2)
-    hook = pf.Hook()
-    hook.attach(next(iter(obj.programs.values())))
-    out = tmp_path / "out.pcap"
-    with pytest.raises(pf.InputError, match="too few values per key, found 2, expected 3 or more"):
-        pf.replay(DEMO, hook, workers=3, write=out)
-    assert not out.exists()
-    assert hook.stats.packets == 0
-    assert pf.replay(DEMO, hook, workers=2).packets == 2000
-
-
-def test_the_command_line_loads_maps_for_its_workers() -> None:
-    one = run("replay", EXAMPLES / "stats.o", DEMO, "--json").json
-    many = run("replay", EXAMPLES / "stats.o", DEMO, "--json", "--workers", 8, "--unordered").json
-    assert many["workers"] == 8
-    assert {k: many[k] for k in ("packets", "bytes", "actions")} == {
-        k: one[k] for k in ("packets", "bytes", "actions")
-    }
-    run("replay", EXAMPLES / "stats.o", DEMO, "--workers", 65, code=2)
-
-
-def test_cpu_ids_are_leased_by_the_process() -> None:
-    with leased(2) as first, leased(3) as second:
-        assert first == [0, 1]
-        assert second == [2, 3, 4]
-        assert default_cpus() >= 5
-        with pytest.raises(pf.InputError, match="not so many workers"), leased(60):
-            pass
-    with leased(1) as again:
-        assert again == [0]
-
-
 def test_damage_and_several_inputs(tmp_path: Path) -> None:
     """Each file is run up to its damage, and counted by itself."""
     whole = capture(tmp_path / "a.pcap", 1, 700, 20)
@@ -429,41 +395,6 @@ def test_a_pipe_that_pauses_is_run_as_it_comes(tmp_path: Path) -> None:
         pipe.write(data[half:])
     thread.join(30)
     assert results[0].packets == 3000
-    os.close(read_fd)
-
-
-def test_a_program_for_fewer_cpus_does_not_come_under_running_workers(tmp_path: Path) -> None:
-    """By an update, a new link, a trial or a rollback: a lookup that the verifier says cannot fail would."""
-    read_fd, write_fd = os.pipe()
-    hook, link = hook_of(FIRST_BYTE)
-    small = next(iter(pf.load(EXAMPLES / "stats.o", cpus=1).programs.values()))
-    link.update(small)
-    link.update(program(assembly("plain", "r0 = 2\nexit\n")))
-    link.keep(1)
-    results: list[pf.ReplayResult] = []
-    thread = threading.Thread(
-        target=lambda: results.append(pf.replay(f"/dev/fd/{read_fd}", hook, workers=2))
-    )
-    thread.start()
-    data = capture(tmp_path / "in.pcap", 2, 300, 30).read_bytes()
-    os.write(write_fd, data[:10_000])
-    deadline = time.monotonic() + 20
-    while hook.stats.packets == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    refused = "too few values per key, found 1, expected 2 or more"
-    for change in (
-        lambda: link.update(small),
-        lambda: hook.attach(small),
-        lambda: link.shadow(small),
-        lambda: link.canary(small, fraction=0.5),
-    ):
-        with pytest.raises(pf.InputError, match=refused):
-            change()
-    with open(write_fd, "wb") as pipe:
-        pipe.write(data[10_000:])
-    thread.join(30)
-    assert results[0].packets == 300
-    link.update(small)
     os.close(read_fd)
 
 

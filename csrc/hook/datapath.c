@@ -204,6 +204,45 @@ enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, struct p
 	return err;
 }
 
+enum pf_err pf_datapath_enter(struct pf_datapath *dp, struct pf_datapath_cpu *cpu, struct pf_diag *diag)
+{
+	struct pf_reach reach = { 0 };
+	pthread_mutex_lock(&dp->lock);
+	enum pf_err err = pf_reach_look(&reach, dp, NULL, PF_ENGINE_CHECKED, diag);
+	if (!err)
+		err = pf_reach_has_cpus(&reach, (uint64_t)cpu->id + 1, diag);
+	if (!err) {
+		cpu->next = dp->present;
+		dp->present = cpu;
+	}
+	pthread_mutex_unlock(&dp->lock);
+	pf_reach_release(&reach, NULL, 0);
+	return err;
+}
+
+void pf_datapath_leave(struct pf_datapath *dp, struct pf_datapath_cpu *cpu)
+{
+	pthread_mutex_lock(&dp->lock);
+	struct pf_datapath_cpu **at = &dp->present;
+	while (*at && *at != cpu)
+		at = &(*at)->next;
+	if (*at)
+		*at = cpu->next;
+	pthread_mutex_unlock(&dp->lock);
+}
+
+enum pf_err pf_datapath_admits(struct pf_datapath *dp, struct pf_prog *prog, struct pf_diag *diag)
+{
+	struct pf_reach reach = { 0 };
+	pthread_mutex_lock(&dp->lock);
+	enum pf_err err = pf_reach_look(&reach, NULL, prog, PF_ENGINE_CHECKED, diag);
+	if (!err)
+		err = pf_reach_has_cpus(&reach, pf_reach_cpus(dp), diag);
+	pthread_mutex_unlock(&dp->lock);
+	pf_reach_release(&reach, NULL, 0);
+	return err;
+}
+
 struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp)
 {
 	return &dp->rcu;

@@ -18,6 +18,9 @@
  *   W5 A detached link stays detached.
  *   W6 A change of a binding (binding.h) publishes a new world of every datapath that reaches it; generations stay. So
  *      do they where code of a program becomes better code of the same program (pf_datapath_refresh).
+ *   W7 Every per-CPU map that a program of a world can come to, by tail calls and through maps of maps too, has a value
+ *      for the CPU id of every worker that is present. The verifier takes it for granted: a lookup with a constant key
+ *      in a per-CPU array cannot fail. So a world that breaks it is not built, and no worker enters under one that would.
  *
  * Threads: any, except where a worker is named; no function may be called by an online worker. Waiting is apart from
  * publishing: take the token, drop no lock, wait with pf_datapath_wait.
@@ -74,6 +77,16 @@ PF_API enum pf_err pf_datapath_refresh(struct pf_datapath *dp, int *published, s
  * can tail-call now, of a family its members; one reference each, in memory that the caller frees. */
 PF_API enum pf_err pf_hook_programs(struct pf_datapath *dp, struct pf_prog *prog, struct pf_prog ***progs, uint32_t *count,
 				    struct pf_diag *diag);
+
+/* A worker that is present (W7), in memory of its own. PF_EINVAL: a map has no value for its id. */
+struct pf_datapath_cpu {
+	uint32_t id;
+	struct pf_datapath_cpu *next;
+};
+enum pf_err pf_datapath_enter(struct pf_datapath *dp, struct pf_datapath_cpu *cpu, struct pf_diag *diag);
+void pf_datapath_leave(struct pf_datapath *dp, struct pf_datapath_cpu *cpu);
+/* Would a program that is not there yet keep W7? PF_EINVAL: not. */
+PF_API enum pf_err pf_datapath_admits(struct pf_datapath *dp, struct pf_prog *prog, struct pf_diag *diag);
 
 PF_API struct pf_rcu *pf_datapath_rcu(struct pf_datapath *dp);
 

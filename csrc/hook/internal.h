@@ -27,6 +27,7 @@ struct pf_datapath {
 	struct pf_rcu rcu;
 	pthread_mutex_t lock;
 	struct pf_subscriber *subscriber;
+	struct pf_datapath_cpu *present; /* W7 */
 	struct pf_link *links; /* attached, by hook, priority, id */
 	uint32_t link_count;
 	uint32_t hooks;

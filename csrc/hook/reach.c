@@ -217,6 +217,39 @@ static enum pf_err settle_engines(struct pf_reach *reach, enum pf_engine limit, 
 	return PF_OK;
 }
 
+uint64_t pf_reach_cpus(const struct pf_datapath *dp)
+{
+	uint64_t cpus = 0;
+	for (const struct pf_datapath_cpu *cpu = dp->present; cpu; cpu = cpu->next)
+		cpus = cpu->id >= cpus ? (uint64_t)cpu->id + 1 : cpus;
+	return cpus;
+}
+
+static enum pf_err has_cpus(const struct pf_map *map, uint64_t cpus, struct pf_diag *diag)
+{
+	return !map->percpu || map->cpus >= cpus
+		       ? PF_OK
+		       : pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_CPU, 0, 0, map->cpus, cpus, map->name);
+}
+
+enum pf_err pf_reach_has_cpus(const struct pf_reach *reach, uint64_t cpus, struct pf_diag *diag)
+{
+	enum pf_err err = PF_OK;
+	for (uint32_t n = 0; n < reach->progs.count && !err; n++) {
+		const struct pf_prog *prog = reach->progs.items[n];
+		for (uint32_t i = 0; i < prog->map_count && !err; i++)
+			err = has_cpus(prog->maps[i].map, cpus, diag);
+	}
+	for (uint32_t n = 0; n < reach->maps.count && !err; n++) {
+		const struct pf_map *map = reach->maps.items[n];
+		const struct pf_binding *binding = reach->bindings[n];
+		for (uint32_t i = 0; i < binding->capacity && map->def.type != PF_MAP_PROG_ARRAY && !err; i++)
+			if (binding->objects[i])
+				err = has_cpus((const struct pf_map *)binding->objects[i], cpus, diag);
+	}
+	return err;
+}
+
 enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_diag *diag)
 {
 	enum pf_err err = PF_OK;
@@ -228,6 +261,8 @@ enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan 
 			err = add_prog(reach, pf_link_view_trial(link)->prog, diag);
 	for (uint32_t i = 0; i < reach->progs.count && !err; i++)
 		err = visit_prog(reach, plan, (struct pf_prog *)reach->progs.items[i], diag);
+	if (!err)
+		err = pf_reach_has_cpus(reach, pf_reach_cpus(plan->dp), diag);
 	if (!err)
 		err = settle_engines(reach, plan->limit, diag);
 	if (err)

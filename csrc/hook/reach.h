@@ -31,6 +31,10 @@ enum pf_err pf_reach_collect(struct pf_reach *reach, const struct pf_world_plan 
 /* The same of a datapath's links or of one program (the other is NULL), subscribing nothing; released without the lock (H5). */
 enum pf_err pf_reach_look(struct pf_reach *reach, struct pf_datapath *dp, struct pf_prog *prog, enum pf_engine limit,
 			  struct pf_diag *diag);
+/* W7 for CPU ids below `cpus`; PF_EINVAL with the first map that is too small. */
+enum pf_err pf_reach_has_cpus(const struct pf_reach *reach, uint64_t cpus, struct pf_diag *diag);
+/* CPU ids of the workers that are present are below this. */
+uint64_t pf_reach_cpus(const struct pf_datapath *dp);
 /* Would a world of what is reached now run one of this world's programs in another engine? */
 int pf_world_engines_differ(const struct pf_world *world, const struct pf_reach *reach);
 /* keep: the bindings' references were handed on and subscriptions stay. */

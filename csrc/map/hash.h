@@ -14,6 +14,9 @@
  * Why slots: a lookup of a flow that may or may not be there must not depend on a branch that nobody can foretell, and
  * should touch one line before the value.
  *
+ * The hash is a function of the map's name and size alone, so that a replay can be repeated: whoever knows them and sends
+ * the keys can put many into one bucket, and lookups then walk a long chain.
+ *
  * Invariants
  *   H1 Exactly max_entries elements: each is fresh, free, spare, or in one bucket (in one slot or on its chain). The count
  *      of those in buckets is raised after an element was taken and lowered before it is given back, so it never exceeds

@@ -35,6 +35,7 @@ struct pf_worker_options {
 struct pf_worker {
 	struct pf_datapath *dp; /* one reference */
 	struct pf_rcu_worker *rcu;
+	struct pf_datapath_cpu present; /* W7 of hook.h, until pf_worker_leave */
 	uint32_t hook;
 	uint32_t linear_limit;
 	struct pf_exec *exec;
@@ -52,6 +53,8 @@ struct pf_worker {
 PF_API enum pf_err pf_worker_create(struct pf_datapath *dp, uint32_t hook, const struct pf_worker_options *options,
 				    struct pf_worker **worker, struct pf_diag *diag);
 PF_API void pf_worker_destroy(struct pf_worker *worker);
+/* The worker runs no more: it binds no program by W7 from here on. Its counts stay. */
+PF_API void pf_worker_leave(struct pf_worker *worker);
 
 /* One batch. verdicts: batch->n entries, or NULL. sink may be NULL (its flush is the caller's). source: for the sink. */
 PF_API void pf_worker_run(struct pf_worker *worker, struct pf_batch *batch, struct pf_verdict *verdicts,

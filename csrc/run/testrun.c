@@ -9,11 +9,6 @@
 
 static enum pf_err check(const struct pf_prog *prog, const struct pf_test_run *run, struct pf_diag *diag)
 {
-	for (uint32_t i = 0; i < prog->map_count; i++) {
-		const struct pf_map *map = prog->maps[i].map;
-		if (map->percpu && run->cpu >= map->cpus)
-			return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_CPU, 0, 0, run->cpu, map->cpus, map->name);
-	}
 	if (prog->type != PF_PROG_PCAP && run->len < PF_PACKET_MIN)
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_SHORT, 0, 0, run->len, PF_PACKET_MIN, NULL);
 	if (run->meta_len > PF_PACKET_HEADROOM || run->meta_len % 4)

@@ -47,6 +47,9 @@ enum pf_err pf_worker_create(struct pf_datapath *dp, uint32_t hook, const struct
 			err = pf_diag_set(diag, PF_EBUSY, PF_DIAG_HOOK_WORKERS, 0, 0, PF_RCU_WORKERS, PF_RCU_WORKERS,
 					  NULL);
 	}
+	w->present.id = options->cpu;
+	if (!err)
+		err = pf_datapath_enter(dp, &w->present, diag);
 	if (err)
 		pf_worker_destroy(w);
 	else
@@ -54,10 +57,16 @@ enum pf_err pf_worker_create(struct pf_datapath *dp, uint32_t hook, const struct
 	return err;
 }
 
+void pf_worker_leave(struct pf_worker *w)
+{
+	pf_datapath_leave(w->dp, &w->present);
+}
+
 void pf_worker_destroy(struct pf_worker *w)
 {
 	if (!w)
 		return;
+	pf_worker_leave(w);
 	if (w->rcu)
 		pf_rcu_unregister(w->rcu);
 	if (w->exec) {

@@ -81,6 +81,7 @@ cdef extern from "hook/hook.h" nogil:
     void pf_datapath_get(pf_datapath *dp)
     void pf_datapath_put(pf_datapath *dp)
     pf_err pf_datapath_add_hook(pf_datapath *dp, uint32_t *hook, pf_diag *diag)
+    pf_err pf_datapath_admits(pf_datapath *dp, pf_prog *prog, pf_diag *diag)
     pf_err pf_datapath_set_engine(pf_datapath *dp, pf_engine engine, pf_diag *diag)
     pf_err pf_hook_programs(pf_datapath *dp, pf_prog *prog, pf_prog ***progs, uint32_t *count, pf_diag *diag)
     pf_err pf_datapath_refresh(pf_datapath *dp, int *published, pf_diag *diag)

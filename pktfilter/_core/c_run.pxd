@@ -58,6 +58,7 @@ cdef extern from "run/run.h" nogil:
     pf_err pf_worker_create(pf_datapath *dp, uint32_t hook, const pf_worker_options *options, pf_worker **worker,
                             pf_diag *diag)
     void pf_worker_destroy(pf_worker *worker)
+    void pf_worker_leave(pf_worker *worker)
     void pf_worker_run(pf_worker *worker, pf_batch *batch, pf_verdict *verdicts, pf_source *source, pf_sink *sink)
     pf_err pf_replay_step(pf_worker *worker, pf_source *source, pf_batch *batch, pf_sink *sink, uint64_t until,
                           uint64_t slice_ns, pf_replay_end *end, pf_diag *diag)

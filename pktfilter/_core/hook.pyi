@@ -34,6 +34,7 @@ class DatapathRef:
     def add_hook(self) -> int: ...
     def set_engine(self, engine: int) -> None:
         """The best engine that worlds may choose; publishes where that changes one."""
+    def admits(self, prog: ProgRef) -> None: ...
     def refresh(self) -> bool:
         """After programs got better code: publishes a world that runs it, with the same generation.
 

@@ -6,7 +6,7 @@ from pktfilter._core.c_hook cimport (
     PF_CAUSE_OF_KIND, PF_CAUSES, PF_EDIT_ATTACH, PF_EDIT_DETACH, PF_EDIT_ROLLBACK, PF_EDIT_UPDATE, PF_HISTORY_DEFAULT,
     PF_HISTORY_MAX, pf_cause, pf_cause_text, pf_change, pf_datapath_add_hook, pf_datapath_commit, pf_datapath_create,
     pf_datapath_get_info, pf_datapath_info, pf_datapath_put, pf_datapath_refresh, pf_datapath_set_engine, pf_datapath_wait, pf_edit,
-    pf_edit_kind, pf_expect, pf_generation, pf_hook_programs, pf_link_can_update, pf_link_create, pf_link_get_info, pf_link_history,
+    pf_edit_kind, pf_expect, pf_generation, pf_datapath_admits, pf_hook_programs, pf_link_can_update, pf_link_create, pf_link_get_info, pf_link_history,
     pf_link_info, pf_link_put, pf_link_set_history, pf_link_wait,
 )
 from pktfilter._core.c_prog cimport pf_engine, pf_prog_put
@@ -90,6 +90,16 @@ cdef class DatapathRef:
         if err:
             raise_diag(err, &diag)
         return bool(published)
+
+    def admits(self, ProgRef prog not None):
+        """Raises `InputError` where a per-CPU map of the program, or of what it can tail-call, has no value for a
+        worker that is present."""
+        cdef pf_diag diag
+        cdef pf_err err
+        with nogil:
+            err = pf_datapath_admits(self.ptr, prog.ptr, &diag)
+        if err:
+            raise_diag(err, &diag)
 
     def programs(self):
         """The programs of all links and trials, and what they can tail-call now: a ProgRef each."""

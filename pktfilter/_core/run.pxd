@@ -1,5 +1,3 @@
-from libc.stdint cimport uint32_t
-
 from pktfilter._core.c_io cimport pf_batch
 from pktfilter._core.c_prog cimport pf_trace
 from pktfilter._core.c_run cimport pf_worker
@@ -11,6 +9,5 @@ cdef class Worker:
     cdef pf_batch *batch
     cdef DatapathRef datapath
     cdef bytes name
-    cdef readonly uint32_t cpu
 
 cdef tuple drain(pf_trace *trace)

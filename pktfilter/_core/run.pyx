@@ -12,7 +12,7 @@ from pktfilter._core.c_prog cimport pf_engine, pf_trace
 from pktfilter._core.c_run cimport (
     PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_LINK, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy,
     pf_generation_row, pf_generations, pf_generations_left_out, pf_generations_row, pf_prog_test_run, pf_replay_end,
-    pf_replay_step, pf_test_run, pf_worker, pf_worker_create, pf_worker_destroy, pf_worker_options,
+    pf_replay_step, pf_test_run, pf_worker, pf_worker_create, pf_worker_destroy, pf_worker_leave, pf_worker_options,
     pf_worker_run,
 )
 from pktfilter._core.c_tables cimport PF_EAGAIN, PF_EINTR, PF_EUNATCH, pf_diag, pf_err
@@ -38,7 +38,6 @@ cdef class Worker:
         cdef pf_err err
         self.datapath = datapath
         self.name = name.encode()
-        self.cpu = cpu
         o.cpu, o.seed, o.linear_limit, o.budget = cpu, seed, linear_limit, budget
         o.ingress_ifindex, o.rx_queue_index = ingress_ifindex, rx_queue
         o.name = self.name
@@ -55,6 +54,10 @@ cdef class Worker:
             pf_worker_destroy(self.ptr)
         if self.batch is not NULL:
             pf_batch_destroy(self.batch)
+
+    def leave(self):
+        """The worker runs no more; its counts stay."""
+        pf_worker_leave(self.ptr)
 
     def step(self, PacketSource packets not None, PacketSink out, uint64_t until, uint64_t slice_ns):
         """pf_replay_step: runs up to slice_ns; returns REPLAY_MORE, REPLAY_UNTIL, REPLAY_DONE, or

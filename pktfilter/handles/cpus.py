@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .program import Program
 
 CPU_IDS = 64
 """Ids are below this; as many workers a datapath can have."""
@@ -51,22 +47,3 @@ def leased(count: int) -> Iterator[list[int]]:
     finally:
         with _lock:
             _leased.difference_update(free)
-
-
-def check_cpus(programs: Iterable[Program | None], cpus: Collection[int]) -> None:
-    """Raises `InputError` where a per-CPU map has no value for a worker's CPU id.
-
-    The verifier takes a lookup of a per-CPU array with a constant key for one that cannot fail.
-    """
-    need = max(cpus, default=-1) + 1
-    for program in programs:
-        if program is None:
-            continue
-        for m in program.maps.values():
-            if m.per_cpu and m.cpus < need:
-                raise InputError(
-                    f"map '{m.name}' of program '{program.name}' has too few values per key",
-                    found=m.cpus,
-                    expected=f"{need} or more, one for each worker",
-                    hint=f"load the object with cpus={need}",
-                )

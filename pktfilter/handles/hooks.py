@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.hook import ATTACH, HISTORY_DEFAULT, DatapathRef
 from ..errors import InputError, wrong_kind
-from .cpus import check_cpus
 from .links import Link, action_mask
 from .program import XDP, Program, resolve_engine
 from .transactions import Edit, current_transaction
@@ -183,14 +182,9 @@ class Hook:
 
     def _prepare(self, program: Program) -> None:
         """Before a program comes onto the hook."""
-        self._check_cpus([program])
         for kind in self._kinds:
             program.prepare(kind)
         self.datapath._admit(program)
-
-    def _check_cpus(self, programs: Iterable[Program]) -> None:
-        """Raises `InputError` for one with a per-CPU map that has no value for a worker that runs now."""
-        check_cpus(programs, [worker.cpu for worker in self._workers])
 
     @property
     def stats(self) -> HookStats:
@@ -212,6 +206,7 @@ class Hook:
 
     def _leave(self, worker: Worker) -> None:
         if worker in self._workers:
+            worker.leave()
             self._workers.discard(worker)
             self._past = [a + b for a, b in zip(self._past, _flat(worker), strict=True)]
 

@@ -259,8 +259,6 @@ class Link(Tried):
             raise InputError("generations start at 1", found=expect_generation)
         if new is not None:
             self.hook._prepare(new)
-        else:
-            self.hook._check_cpus(self._programs())
         text = detail.encode() if detail else None
         transaction = _current.get()
         if transaction is not None:

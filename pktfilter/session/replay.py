@@ -17,7 +17,7 @@ from ..errors import (
     OutputError,
     TransactionError,
 )
-from ..handles.cpus import check_cpus, leased
+from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
@@ -183,11 +183,12 @@ class Replay:
     def _enter(self, stack: ExitStack) -> None:
         """Makes the workers; when the stack ends, what they counted is in the result."""
         cpus = stack.enter_context(leased(self._result.workers))
-        check_cpus((*(link.program for link in self.hook.links), *self._running), cpus)
         self._runner = Runner(self.hook, cpus, self._runner_options)
         for worker in self._runner.workers:
             self.hook._enter(worker)
             stack.callback(self.hook._leave, worker)
+        for _, _, program in self._swaps:  # refused now rather than at its packet
+            self.hook.datapath._ref.admits(program._ref)
         stack.callback(self._collect)
         stack.callback(self._runner.close)
         self._ahead = Ahead(self.names, self._open)
