@@ -37,6 +37,7 @@ def test_a_plain_replay(program: Path) -> None:
     modules = imported("replay", program, DEMO)
     assert "pktfilter.session.replay" in modules, "the list is of the command's process"
     assert [name for name in HEAVY if name in modules] == []
+    assert "_hashlib" not in modules, "tags of programs are made when asked for"
 
 
 def test_a_replay_that_prints_json_and_writes(tmp_path: Path) -> None:

@@ -134,7 +134,6 @@ static struct pf_prog *prog_copy(const struct pf_prog_def *def)
 	prog->id = def->id;
 	prog->frags = def->frags;
 	prog->link = def->type == PF_PROG_PCAP ? def->link : PF_LINK_ANY;
-	memcpy(prog->tag, def->tag, sizeof(prog->tag));
 	memcpy(prog->name, def->name ? def->name : "", strnlen(def->name ? def->name : "", PF_NAME_MAX - 1));
 	return prog;
 }

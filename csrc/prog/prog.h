@@ -71,7 +71,6 @@ struct pf_prog {
 	enum pf_prog_type type;
 	char name[PF_NAME_MAX];
 	uint64_t id;
-	uint8_t tag[8]; /* first 8 bytes of SHA-1 over the instructions with map numbers zeroed, as Linux; set by creator */
 	uint32_t count;
 	struct pf_insn *insns;
 	uint32_t map_count;
@@ -95,7 +94,6 @@ struct pf_prog_def {
 	const struct pf_prog_map *maps; /* references are taken, the array is copied */
 	uint32_t map_count;
 	uint8_t frags;
-	uint8_t tag[8];
 	uint32_t link; /* other than PF_LINK_ANY: type pcap only */
 };
 

@@ -39,7 +39,6 @@ cdef extern from "prog/prog.h" nogil:
         const pf_prog_map *maps
         uint32_t map_count
         uint8_t frags
-        uint8_t *tag
         uint32_t link
     pf_err pf_prog_create(const pf_prog_def *definition, pf_prog **prog, pf_diag *diag)
     struct pf_code:

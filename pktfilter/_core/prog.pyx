@@ -1,7 +1,6 @@
 """Programs (csrc/prog, csrc/vm): creation, staging, and execution over plain memory."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
 from pktfilter._core.c_isa cimport pf_insn
 from pktfilter._core.c_map cimport pf_map, pf_map_get, pf_ref, pf_ref_count
@@ -43,7 +42,7 @@ cdef class ProgRef:
 
     @staticmethod
     def create(str type, str name, uint64_t id, const unsigned char[::1] insns not None, dict maps not None, bint frags,
-               bytes tag not None, uint32_t link=0):
+               uint32_t link=0):
         """A program from bytecode; maps: number -> MapRef. Raises ProgramError."""
         cdef pf_prog_def d
         cdef pf_prog *prog = NULL
@@ -69,7 +68,6 @@ cdef class ProgRef:
             d.map_count = i
             d.frags = frags
             d.link = link
-            memcpy(d.tag, <const char *>tag, 8)
             with nogil:
                 err = pf_prog_create(&d, &prog, &diag)
         finally:

@@ -8,7 +8,6 @@ import struct
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from .._core.prog import ANY_LINK, PROG_TYPES, ProgRef
@@ -111,7 +110,6 @@ class Program:
             insns,
             {fd: m._ref for fd, m in self.maps.items()},
             frags,
-            program_tag(insns),
             link,
         )
         if not verify:
@@ -123,7 +121,6 @@ class Program:
         self._ref.stage(CHECKED)
         if verify:
             self._ref.stage(INTERP)
-        self._tag = program_tag(insns).hex()
         self._memory_size = memory_size
         _handles[self._ref.id] = self
 
@@ -177,7 +174,7 @@ class Program:
     @property
     def tag(self) -> str:
         """Hash of the instructions, 16 hex digits: see `program_tag`."""
-        return self._tag
+        return program_tag(self.insns).hex()
 
     @property
     def insns(self) -> bytes:
@@ -278,6 +275,8 @@ def program_tag(insns: bytes) -> bytes:
     The same construction as Linux 6.18's program tag (bpf_prog_calc_tag), so that equal code has an
     equal tag whatever numbers its maps got.
     """
+    from hashlib import sha256  # takes a libcrypto with it, which most runs never need
+
     data = bytearray(insns)
     i = 0
     while i + 8 <= len(data):
@@ -300,6 +299,5 @@ def program_handle(ref: ProgRef) -> Program:
         handle.maps = {}
         handle.spec = None
         handle.verification = None
-        handle._tag = program_tag(bytes(ref.insns)).hex()
         _handles[ref.id] = handle
     return handle
