@@ -4,9 +4,9 @@ Whole processes, wall time, in turn. The slope is the difference between 10 M an
 round; so what it costs to start is in neither. The captures take 0.75 and 3.8 GB.
 
 Sizes are those of IMIX (7 frames of 64 bytes, 4 of 570, 1 of 1,518). "half match": TCP and UDP, every
-other packet is what the expression looks for; the limits are for these. "none match": generated IMIX,
-all of it UDP, of which both programs read the headers and write nothing; there the time is that of
-reading the file, which is the same for both.
+other packet is what the expression looks for. "all match": each one is. The limits are for both.
+"none match": generated IMIX, all of it UDP, of which both programs read the headers and write
+nothing; there the time is that of reading the file, which is the same for both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from measure import alternate, machine, ratio
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pktfilter.benchmarks.expression_traffic import write_half
+from pktfilter.benchmarks.expression_traffic import write_matching
 from pktfilter.benchmarks.groups_io import EXPRESSION, command, pktfilter_command
 from pktfilter.errors import PktfilterError
 from pktfilter.generate import generate
@@ -30,11 +30,12 @@ MILLIONS = 1_000_000
 SMALL, LARGE = 2 * MILLIONS, 10 * MILLIONS
 ROUNDS = 10
 SLOPE, WHOLE = 0.25, 0.5
+EVERY = {"all match": 1, "half match": 2}
 #: Of the larger capture, and as much again for the page cache to hold it.
 BYTES_PER_PACKET = 380
 
 
-@pytest.fixture(scope="module", params=["half match", "none match"])
+@pytest.fixture(scope="module", params=["all match", "half match", "none match"])
 def two_captures(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, Path]]:
@@ -46,8 +47,8 @@ def two_captures(
         pytest.skip(f"{need / 1e9:.0f} GB of disk and of free memory are needed")
     paths = (folder / "small.pcap", folder / "large.pcap")
     for path, packets in zip(paths, (SMALL, LARGE), strict=True):
-        if request.param == "half match":
-            write_half(path, packets)
+        if request.param in EVERY:
+            write_matching(path, packets, EVERY[request.param])
         else:
             generate(path, packets=packets, profile="imix_csit_v4_1", seed=1)
     yield (request.param, *paths)
@@ -102,6 +103,6 @@ def test_expression_against_tcpdump(
         whole_ratio_by_round=ratio(ours_2, theirs_2),
     )
     print(benchmark.extra_info)
-    if traffic == "half match":
+    if traffic in EVERY:
         assert slope <= SLOPE
         assert whole <= WHOLE

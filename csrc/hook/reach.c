@@ -229,7 +229,7 @@ static enum pf_err has_cpus(const struct pf_map *map, uint64_t cpus, struct pf_d
 {
 	return !map->percpu || map->cpus >= cpus
 		       ? PF_OK
-		       : pf_diag_set(diag, PF_EINVAL, PF_DIAG_HOOK_CPU, 0, 0, map->cpus, cpus, map->name);
+		       : pf_diag_set(diag, PF_EINVAL, PF_DIAG_RUN_CPU, 0, 0, map->cpus, cpus, map->name);
 }
 
 enum pf_err pf_reach_has_cpus(const struct pf_reach *reach, uint64_t cpus, struct pf_diag *diag)

@@ -94,8 +94,6 @@ def exception(err, code=0, *, insn=0, offset=0, found=0, expected=0, name=""):
         return error
     if row.name in ("HOOK_TYPE", "HOOK_TYPE_CHANGE"):
         return errors.IncompatibleProgram(message, field="type", errno=err, **common)
-    if row.name == "HOOK_CPU":  # of a map as the user made it
-        return errors.InputError(message, **common)
     if family == "HOOK":
         return _HOOK_CLASSES.get(row.name, errors.LinkError)(message, errno=err, **common)
     # What is left is about what the user handed in (RUN: a packet or its metadata).

@@ -1,4 +1,4 @@
-"""Traffic of which the benchmarks' expression matches half: IMIX sizes, TCP and UDP."""
+"""Traffic of which the benchmarks' expression matches half, or all: IMIX sizes, TCP and UDP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 BLOCK = 10_000
 
 
-def frame(number: int, size: int) -> bytes:
-    """Every other one a TCP segment of an open connection to port 443; others SYN, other ports, UDP."""
-    matches, other = number % 2 == 0, number // 2 % 3
+def frame(number: int, size: int, every: int = 2) -> bytes:
+    """One of `every` is a TCP segment of an open connection to port 443; others SYN, other ports, UDP."""
+    matches, other = number % every == 0, number // 2 % 3
     protocol = 17 if not matches and other == 0 else 6
     port = 443 if matches or other == 1 else 80
     flags = 0x02 if not matches and other == 1 else 0x18
@@ -36,12 +36,12 @@ def frame(number: int, size: int) -> bytes:
     return head.ljust(size, b"\x5a")
 
 
-def write_half(path: Path, packets: int) -> None:
-    """IMIX of which half matches."""
+def write_matching(path: Path, packets: int, every: int = 2) -> None:
+    """IMIX of which one in `every` matches."""
     sizes = (64, 570, 64, 64, 570, 64, 1518, 64, 570, 64, 570, 64)
     block = bytearray()
     for number in range(BLOCK):
-        data = frame(number, sizes[number * 7 % 12])
+        data = frame(number, sizes[number * 7 % 12], every)
         block += struct.pack("<IIII", 1_700_000_000, number, len(data), len(data)) + data
     with path.open("wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))

@@ -21,7 +21,7 @@ from ..handles.program import Program
 from ..session.options import DEFAULT_BATCH
 from ..session.replay import Replay
 from . import programs
-from .expression_traffic import write_half
+from .expression_traffic import write_matching
 from .model import Bound, Ratio, Skipped
 from .runner import Session, Subject, all_cpus, once
 from .tiers import why_not
@@ -211,14 +211,14 @@ def tcpdump(session: Session) -> None:
         return
     count = session.packets
     path, small = session.folder / "half.pcap", session.folder / "half-small.pcap"
-    write_half(path, count)
+    write_matching(path, count)
     ours = pktfilter_command("replay", f"pcap:{EXPRESSION}", str(path), "-w", os.devnull)
     try:
         ours(1)
     except PktfilterError as error:
         session.skip("tcpdump", str(error))
         return
-    write_half(small, count // 10)
+    write_matching(small, count // 10)
     theirs = ("-w", os.devnull, EXPRESSION)
     session.measure(
         "tcpdump/imix",

@@ -523,7 +523,7 @@ static void test_test_run_cpu(void)
 	struct pf_test_run run = { .data = packet, .len = sizeof(packet), .engine = PF_ENGINE_JIT, .cpu = 1 };
 	struct pf_diag diag;
 	CHECK_EQ(pf_prog_test_run(prog, &run, &diag), PF_EINVAL);
-	CHECK_EQ(diag.code, PF_DIAG_HOOK_CPU);
+	CHECK_EQ(diag.code, PF_DIAG_RUN_CPU);
 	CHECK(diag.found == 1 && diag.expected == 2);
 	run.cpu = UINT32_MAX;
 	CHECK_EQ(pf_prog_test_run(prog, &run, &diag), PF_EINVAL);
