@@ -56,12 +56,23 @@ static bool lies_as_it_came(const struct pf_record *r)
 	       (!r->packet->extra_len || r->packet->extra == r->packet->data + r->linear);
 }
 
+/* Is this the record's header? From registers: one that was just written in four parts would have to leave the store
+ * buffer before it can be compared in two. */
+static bool head_is(const uint8_t *p, uint32_t seconds, uint32_t fraction, uint32_t caplen, uint32_t wire_len)
+{
+	uint32_t there[4];
+
+	memcpy(there, p, sizeof there);
+	return !((there[0] ^ seconds) | (there[1] ^ fraction) | (there[2] ^ caplen) | (there[3] ^ wire_len));
+}
+
 void pf_pcap_emit(struct pf_writer *w, const struct pf_source *source, const struct pf_iface *iface,
 		  const struct pf_record *record)
 {
 	int64_t ns = record->desc->ts_ns, seconds, rest;
 	size_t size = RECORD_LEN + (size_t)record->caplen;
-	uint8_t head[RECORD_LEN], *p;
+	uint32_t fraction;
+	uint8_t *p;
 
 	if (!w->header)
 		header_for(w, source, iface);
@@ -78,19 +89,20 @@ void pf_pcap_emit(struct pf_writer *w, const struct pf_source *source, const str
 		rest += 1000000000;
 		seconds--;
 	}
-	p = pf_put32(head, (uint32_t)seconds);
-	p = pf_put32(p, (uint32_t)(w->nano ? rest : rest / 1000));
-	p = pf_put32(p, record->caplen);
-	pf_put32(p, record->wire_len);
-	if (source->heads && lies_as_it_came(record) && !memcmp(record->packet->data - RECORD_LEN, head, RECORD_LEN)) {
+	fraction = (uint32_t)(w->nano ? rest : rest / 1000);
+	if (source->heads && lies_as_it_came(record) &&
+	    head_is(record->packet->data - RECORD_LEN, (uint32_t)seconds, fraction, record->caplen, record->wire_len)) {
 		pf_writer_refer(w, record->packet->data - RECORD_LEN, size);
 		return;
 	}
 	p = pf_writer_reserve(w, size);
 	if (!p)
 		return;
-	memcpy(p, head, RECORD_LEN);
-	pf_put_packet(p + RECORD_LEN, record);
+	p = pf_put32(p, (uint32_t)seconds);
+	p = pf_put32(p, fraction);
+	p = pf_put32(p, record->caplen);
+	p = pf_put32(p, record->wire_len);
+	pf_put_packet(p, record);
 	w->len += size;
 	w->buffered++;
 }
