@@ -94,6 +94,10 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return value == 0 ? next == 0 : sized(x, value, next, 0);
 	case PF_ARG_MEM_WRITE:
 		return sized(x, value, next, 1);
+	case PF_ARG_OUT_16:
+	case PF_ARG_OUT_32:
+	case PF_ARG_OUT_64:
+		return pf_exec_writable(x, value, pf_helper_out_size(info->args[i]));
 	case PF_ARG_SIZE:
 		return value > 0 && value < MEM_MAX;
 	case PF_ARG_SIZE_OR_ZERO:

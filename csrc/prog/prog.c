@@ -47,10 +47,12 @@ static int needs_packet(const struct pf_helper_info *info)
 	return 0;
 }
 
-static enum pf_err check_helper(struct pf_prog *prog, uint32_t at, struct pf_diag *diag)
+static enum pf_err check_call(struct pf_prog *prog, uint32_t at, enum pf_op op, struct pf_diag *diag)
 {
 	const uint32_t number = (uint32_t)prog->insns[at].imm;
-	const struct pf_helper_info *info = pf_helper_info(number);
+	const struct pf_helper_info *info = pf_prog_call_row(op, prog->insns[at]);
+	if (!info && op == PF_OP_CALL_KFUNC)
+		return pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_PROG_KFUNC, at, 0, number, 0, NULL);
 	if (!info)
 		return pf_diag_set(diag, PF_EINVAL, PF_DIAG_PROG_HELPER_UNKNOWN, at, 0, number, 0, NULL);
 	if (!info->supported)
@@ -76,10 +78,8 @@ static enum pf_err check_insns(struct pf_prog *prog, struct pf_diag *diag)
 			err = check_map(prog, at, 1, diag);
 		else if (op == PF_OP_LDDW_BTF_ID)
 			err = pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_PROG_BTF_VAR, at, 0, imm, 0, NULL);
-		else if (op == PF_OP_CALL_KFUNC)
-			err = pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_PROG_KFUNC, at, 0, imm, 0, NULL);
-		else if (op == PF_OP_CALL_HELPER)
-			err = check_helper(prog, at, diag);
+		else if (pf_prog_calls_row(op))
+			err = check_call(prog, at, op, diag);
 		if (err)
 			return err;
 		if (prog->insns[at].code == 0x18)

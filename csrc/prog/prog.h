@@ -24,7 +24,7 @@
 #ifndef PF_PROG_H
 #define PF_PROG_H
 
-#include "../isa/isa.h"
+#include "helper_info.h"
 #include "../map/map.h"
 #include "../rcu/ref.h"
 
@@ -122,25 +122,5 @@ struct pf_map *pf_prog_map_by_number(const struct pf_prog *prog, uint32_t number
 
 /* The map that the ld_imm64 at this slot names: by number (src 1, 2) or by place in `maps` (src 5, 6). NULL if none. */
 struct pf_map *pf_prog_insn_map(const struct pf_prog *prog, uint32_t at);
-
-/* Helper row by number; NULL when the number has no row. supported: a PF_HELPER row. */
-struct pf_helper_info {
-	const char *name;
-	uint32_t number;
-	uint8_t supported;
-	uint8_t flags;
-	uint8_t ret;
-	uint8_t args[5];
-};
-#define PF_HELPER_GPL 1
-#define PF_HELPER_MOVES_PACKET 2
-#define PF_HELPER_WRITES_PACKET 4
-enum pf_helper_ret { PF_RET_INTEGER, PF_RET_VOID, PF_RET_MAP_VALUE_OR_NULL };
-enum pf_helper_arg {
-	PF_ARG_NONE, PF_ARG_ANYTHING, PF_ARG_CTX, PF_ARG_MAP, PF_ARG_PROG_ARRAY, PF_ARG_PORT_MAP, PF_ARG_MAP_KEY,
-	PF_ARG_MAP_VALUE, PF_ARG_MEM_READ, PF_ARG_MEM_READ_OR_NULL, PF_ARG_MEM_WRITE, PF_ARG_SIZE, PF_ARG_SIZE_OR_ZERO,
-	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK
-};
-PF_API const struct pf_helper_info *pf_helper_info(uint32_t number);
 
 #endif

@@ -71,13 +71,13 @@ uint32_t pf_prog_reads(enum pf_op op, struct pf_insn insn)
 	case PF_FORM_ATOMIC:
 		return dst | src | (is_cmpxchg(op) ? REG(0) : 0);
 	case PF_FORM_CALL:
-		return op == PF_OP_CALL_HELPER ? helper_arguments((uint32_t)insn.imm) : 0;
+	case PF_FORM_CALL_KFUNC:
+		return pf_prog_calls_row(op) ? helper_arguments((uint32_t)insn.imm) : 0;
 	case PF_FORM_EXIT:
 		return REG(0);
 	case PF_FORM_LDDW:
 	case PF_FORM_JA:
 	case PF_FORM_JA32:
-	case PF_FORM_CALL_KFUNC:
 	case PF_FORMS:
 		break;
 	}

@@ -191,6 +191,10 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_sized(v, c, a, false);
 	case PF_ARG_MEM_WRITE:
 		return check_sized(v, c, a, true);
+	case PF_ARG_OUT_16:
+	case PF_ARG_OUT_32:
+	case PF_ARG_OUT_64:
+		return check_memory(v, c, a, pf_helper_out_size(c->info->args[a]), true);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
 	case PF_ARG_SPIN_LOCK:
@@ -258,10 +262,11 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 static void write_memory(struct pf_verifier *v, const struct call *c)
 {
 	for (uint32_t a = 0; a < 4; a++) {
-		if (PF_PLANTED(37, true, c->info->args[a] != PF_ARG_MEM_WRITE))
+		const uint32_t out = pf_helper_out_size(c->info->args[a]);
+		if (PF_PLANTED(37, true, c->info->args[a] != PF_ARG_MEM_WRITE) && !out)
 			continue;
 		const struct pf_vreg *r = pf_v_reg(v, a + 1), *size = pf_v_reg(v, a + 2);
-		struct pf_access access = { .size = (uint32_t)size->s.umax, .write = true };
+		struct pf_access access = { .size = out ? out : (uint32_t)size->s.umax, .write = true };
 		if (r->kind == PF_V_STACK && access.size)
 			pf_transfer_store(v, r, &access, NULL);
 	}

@@ -142,8 +142,10 @@ static bool ends(const struct pf_vinsn *a)
 
 static enum pf_err call_row(struct pf_verifier *v, uint32_t i)
 {
-	const struct pf_helper_info *info = pf_helper_info((uint32_t)v->insns[i].imm);
+	const struct pf_helper_info *info = pf_prog_call_row(v->at[i].op, v->insns[i]);
 
+	if (!info && v->at[i].op == PF_OP_CALL_KFUNC)
+		return pf_cfg_refuse(v, i, PF_DIAG_PROG_KFUNC, v->insns[i].imm, 0, NULL);
 	if (!info)
 		return pf_cfg_refuse(v, i, PF_DIAG_PROG_HELPER_UNKNOWN, v->insns[i].imm, 0, NULL);
 	if (!info->supported)
@@ -172,10 +174,8 @@ static enum pf_err find_edges(struct pf_verifier *v)
 			err = jump(v, i, v->insns[i].imm);
 		else if (a->form == PF_FORM_JMP_IMM || a->form == PF_FORM_JMP_REG)
 			err = jump(v, i, v->insns[i].off);
-		else if (a->op == PF_OP_CALL_HELPER)
+		else if (pf_prog_calls_row(a->op))
 			err = call_row(v, i);
-		else if (a->op == PF_OP_CALL_KFUNC)
-			err = pf_cfg_refuse(v, i, PF_DIAG_PROG_KFUNC, v->insns[i].imm, 0, NULL);
 		else if (a->op == PF_OP_LDDW_BTF_ID)
 			err = pf_cfg_refuse(v, i, PF_DIAG_PROG_BTF_VAR, v->insns[i].imm, 0, NULL);
 		if (err)

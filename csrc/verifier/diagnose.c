@@ -41,7 +41,7 @@ const char *pf_v_kind_text(const struct pf_vreg *r)
 
 const char *pf_v_callee(const struct pf_verifier *v, uint32_t call)
 {
-	const struct pf_helper_info *info = v->at[call].op == PF_OP_CALL_HELPER ?
+	const struct pf_helper_info *info = pf_prog_calls_row(v->at[call].op) ?
 		pf_helper_info((uint32_t)v->insns[call].imm) : NULL;
 	return info ? info->name : "a global function";
 }

@@ -292,6 +292,7 @@ static enum pf_err step(struct pf_verifier *v, uint32_t i, bool *ended)
 	case PF_FORM_JMP_REG:
 		return jump(v, i, ended);
 	case PF_FORM_CALL:
+	case PF_FORM_CALL_KFUNC:
 		v->cur.jumps++;
 		return a->op == PF_OP_CALL_LOCAL ? pf_call_local(v, i) : pf_call_helper(v, i);
 	case PF_FORM_EXIT:
@@ -307,7 +308,6 @@ static enum pf_err step(struct pf_verifier *v, uint32_t i, bool *ended)
 	case PF_FORM_ATOMIC:
 	case PF_FORM_LOAD_ACQ:
 	case PF_FORM_STORE_REL:
-	case PF_FORM_CALL_KFUNC:
 	case PF_FORMS:
 		break;
 	}

@@ -195,6 +195,11 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 			if (memory_size(v, kind, regs, a) < REACH)
 				*writes |= access(base, 0, memory_size(v, kind, regs, a), true);
 			break;
+		case PF_ARG_OUT_16:
+		case PF_ARG_OUT_32:
+		case PF_ARG_OUT_64:
+			*writes |= access(base, 0, pf_helper_out_size(kind), true);
+			break;
 		case PF_ARG_CALLBACK_CTX:
 			if (points(base))
 				*reads = ALL_SLOTS;
@@ -232,7 +237,7 @@ static void slots_of(const struct pf_verifier *v, uint32_t i, const int32_t *reg
 		*writes = access(regs[insn->dst], insn->off, access_size(insn->code), true);
 	} else if (a->form == PF_FORM_ATOMIC) {
 		*reads = access(regs[insn->dst], insn->off, access_size(insn->code), false);
-	} else if (a->op == PF_OP_CALL_HELPER) {
+	} else if (pf_prog_calls_row(a->op)) {
 		call_slots(v, i, regs, reads, writes);
 	} else if (a->op == PF_OP_CALL_LOCAL) {
 		for (uint32_t left = pf_live_uses(v, i); left; left &= left - 1)

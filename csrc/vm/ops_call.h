@@ -47,6 +47,7 @@ op_EXIT: {
 }
 
 op_CALL_HELPER:
+op_CALL_KFUNC:
 	CHECK_HELPER((uint32_t)x->prog->insns[pc - code->insns].imm);
 	r[0] = pf_lowered_fn(pc)(x, r[1], r[2], r[3], r[4], r[5]);
 	AFTER_HELPER();
@@ -68,6 +69,5 @@ op_TAIL_CALL: {
 
 /* Refused when the program was made (P1), or never reached (A2). */
 op_LDDW_BTF_ID:
-op_CALL_KFUNC:
 op_TRAP:
 	goto trap;

@@ -154,7 +154,7 @@ static enum pf_err lower(const struct pf_prog *prog, struct pf_code *code, const
 			return err;
 		const uint32_t handler = at + 1 < prog->count ? fused_op(op, insn, prog->insns[at + 1]) : op;
 		*l = (struct pf_lowered){ labels[handler], insn.dst, insn.src, insn.off, insn.imm };
-		if (op == PF_OP_CALL_HELPER)
+		if (op < PF_OPS && pf_prog_calls_row((enum pf_op)op))
 			pf_lowered_set_fn(l, pf_helper_find((uint32_t)insn.imm));
 		if (op >= PF_OPS) /* no encoding of its own: no use of r10 */
 			continue;

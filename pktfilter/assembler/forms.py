@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .._core.tables import HELPERS, OPS, Op
+from ..objects.kinds import KFUNC_FIRST
 from .tokens import Token, tokenize
 
 _FIELD = re.compile(r"%([A-Za-z])")
-_HELPER_NUMBERS = {row.name: row.number for row in HELPERS}
+_HELPER_NUMBERS = {row.name: row.number for row in HELPERS if row.number < KFUNC_FIRST}
 _HELPER_PREFIX = "bpf_"
 _REGISTER = re.compile(r"([rw])(0|[1-9][0-9]*)")
 _LAST_REGISTER = 10

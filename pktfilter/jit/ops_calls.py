@@ -21,15 +21,27 @@ NUMBER = {helper.name: helper.number for helper in HELPERS}
 #: bpf_trace_printk takes as many more as its format wants.
 _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
+#: Calls of what helper.def describes: `imm` is the row's number.
+ROWS = ("CALL_HELPER", "CALL_KFUNC")
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
-_BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
+_BOUNDED = (
+    "MAP_KEY",
+    "MAP_VALUE",
+    "MEM_READ",
+    "MEM_READ_OR_NULL",
+    "MEM_WRITE",
+    "ANYTHING",
+    "OUT_16",
+    "OUT_32",
+    "OUT_64",
+)
 _SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 
 def arguments(insn: Insn) -> int:
     """How many registers a call reads."""
-    if insn.name != "CALL_HELPER":
+    if insn.name not in ROWS:
         return 5
     helper = BY_NUMBER.get(insn.imm)
     return _EXTRA.get(insn.imm, len(helper.args) if helper else 5)
@@ -52,7 +64,7 @@ def _plain(e: Emitter, insn: Insn) -> str:
     """The helper's C function."""
     helper = BY_NUMBER.get(insn.imm)
     if helper is None or not helper.supported:
-        raise CompileError("no such helper", insn=insn.at, found=insn.imm)
+        raise CompileError("no such helper or kernel function", insn=insn.at, found=insn.imm)
     passed = []
     for n in range(5):
         if n >= arguments(insn):
@@ -274,14 +286,10 @@ def _local(e: Emitter, insn: Insn) -> bool:
     return False
 
 
-def _kfunc(_: Emitter, insn: Insn) -> bool:
-    raise CompileError("kernel functions are not supported", insn=insn.at, found=insn.imm)
-
-
 HANDLERS: dict[str, Handler] = {
     "CALL_HELPER": _helper,
     "CALL_LOCAL": _local,
-    "CALL_KFUNC": _kfunc,
+    "CALL_KFUNC": _helper,
 }
 
 

@@ -99,7 +99,7 @@ class Shape:
                 for insn in block.insns:
                     if insn.name in ("CALL_LOCAL", "LDDW_FUNC"):
                         todo.append(target(insn))
-                    elif insn.name == "CALL_HELPER":
+                    elif insn.name in ops_calls.ROWS:
                         self.helpers.add(insn.imm)
                     elif self.unit.types[insn.at] == ops_memory.CTX_LOAD:
                         field = ops_memory.field_at(insn)

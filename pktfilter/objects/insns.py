@@ -14,9 +14,10 @@ PSEUDO_NONE = 0
 PSEUDO_MAP_FD = 1
 PSEUDO_MAP_VALUE = 2
 PSEUDO_FUNC = 4
-# Source field of call: helper by number, program-local function.
+# Source field of call: helper by number, program-local function, kernel function.
 CALL_HELPER = 0
 CALL_LOCAL = 1
+CALL_KFUNC = 2
 
 _INSN = struct.Struct("<BBhi")
 _IMM = struct.Struct("<i")
@@ -37,9 +38,9 @@ def walk(code: bytes | bytearray) -> Iterator[tuple[int, int, int, int]]:
 
 
 def helper_calls(code: bytes | bytearray) -> Iterator[tuple[int, int]]:
-    """Yield (index, helper number) of every helper call."""
+    """Yield (index, number) of every call of a helper or kernel function: a row of helper.def."""
     for index, opcode, src, imm in walk(code):
-        if opcode == OP_CALL and src == CALL_HELPER:
+        if opcode == OP_CALL and src in (CALL_HELPER, CALL_KFUNC):
             yield index, imm
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 # Types whose values are maps; their specs need an inner definition.
 MAP_IN_MAP = ("array_of_maps", "hash_of_maps")
 UNKNOWN_MAP_TYPE = "unknown_"
+#: Rows of helpers from this number on are kernel functions (csrc/prog/prog.h).
+KFUNC_FIRST = 256
 
 
 @cache
@@ -41,6 +43,12 @@ def map_type_name(number: int) -> str:
 def helper_by_number(number: int) -> Helper | None:
     """The table row of helper `number`, or None."""
     return _helpers().get(number)
+
+
+def kfunc_by_name(name: str) -> Helper | None:
+    """The row of the kernel function that C calls `name`, or None."""
+    rows = (row for number, row in _helpers().items() if number >= KFUNC_FIRST)
+    return next((row for row in rows if f"bpf_{row.name}" == name), None)
 
 
 def helper_name(number: int) -> str:

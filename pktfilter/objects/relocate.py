@@ -16,6 +16,7 @@ from .elf import (
     R_BPF_64_32,
     R_BPF_64_64,
     SHN_COMMON,
+    SHN_UNDEF,
     ElfObject,
     Reloc,
     Section,
@@ -23,6 +24,7 @@ from .elf import (
 )
 from .functions import global_functions
 from .insns import (
+    CALL_KFUNC,
     CALL_LOCAL,
     INSN_SIZE,
     OP_CALL,
@@ -37,6 +39,7 @@ from .insns import (
     set_src,
     walk,
 )
+from .kinds import kfunc_by_name
 from .maps import MapTable
 from .spec import CoreRelo, FuncInfo, LineInfo, ProgramSpec
 
@@ -248,12 +251,26 @@ class _Unit:
         if relo is None:
             self.add_call(index, self.function.section, self.function.start + index + 1 + imm)
             return
+        if self.resolve_kfunc(index, relo):
+            return
         section = self.require_defined(index, relo)
         self.require_kind(index, relo, R_BPF_64_32)
         # The immediate counts instructions from the symbol, less one: -1 for a named function.
         if not section.executable or relo.symbol.value % INSN_SIZE:
             raise self.fail(index, "call is not to a function", f"'{relo.symbol.name}'")
         self.add_call(index, section.index, relo.symbol.value // INSN_SIZE + imm + 1)
+
+    def resolve_kfunc(self, index: int, relo: Reloc) -> bool:
+        """A call of a `__ksym` function gets the number of its row, and says that it is one."""
+        if relo.symbol.section != SHN_UNDEF:
+            return False
+        row = kfunc_by_name(relo.symbol.name)
+        if row is None:
+            return False
+        self.require_kind(index, relo, R_BPF_64_32)
+        set_src(self.code, index, CALL_KFUNC)
+        set_imm(self.code, index, row.number)
+        return True
 
     def add_call(self, index: int, section: int, target: int) -> None:
         function = self.linker.by_start.get((section, target))
