@@ -22,8 +22,16 @@ NUMBER = {helper.name: helper.number for helper in HELPERS}
 _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
-_BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
-_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
+_BOUNDED = (
+    "MAP_KEY",
+    "MAP_VALUE",
+    "MAP_VALUE_OUT",
+    "MEM_READ",
+    "MEM_READ_OR_NULL",
+    "MEM_WRITE",
+    "ANYTHING",
+)
+_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size", "MAP_VALUE_OUT": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 
