@@ -164,6 +164,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 		break;
 	case PF_ARG_MAP_KEY:
 	case PF_ARG_MAP_VALUE:
+	case PF_ARG_MAP_VALUE_OUT:
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
 	case PF_ARG_MEM_WRITE: {

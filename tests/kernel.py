@@ -92,7 +92,10 @@ MAP_TYPES = {
     "devmap": 14,
     "cpumap": 16,
     "xskmap": 17,
+    "queue": 22,
+    "stack": 23,
     "devmap_hash": 25,
+    "bloom_filter": 30,
 }
 PROG_TYPES = {"socket_filter": 1, "sched_cls": 3, "xdp": 6}
 BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK = 0, 1, 2, 4

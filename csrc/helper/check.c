@@ -16,7 +16,7 @@ static int iterable(const struct pf_map *map)
 static int is_port(const struct pf_map *map)
 {
 	const enum pf_map_type t = map->def.type;
-	return t == PF_MAP_DEVMAP || t == PF_MAP_DEVMAP_HASH || t == PF_MAP_CPUMAP;
+	return t == PF_MAP_DEVMAP || t == PF_MAP_DEVMAP_HASH || t == PF_MAP_CPUMAP || t == PF_MAP_XSKMAP;
 }
 
 static int is_outer(const struct pf_map *map)
@@ -28,6 +28,14 @@ static int is_outer(const struct pf_map *map)
 static int map_fits(const struct pf_map *map, uint32_t helper)
 {
 	if (map->def.type == PF_MAP_PROG_ARRAY)
+		return 0;
+	const int queue = map->def.type == PF_MAP_QUEUE || map->def.type == PF_MAP_STACK;
+	const int keyless = queue || map->def.type == PF_MAP_BLOOM_FILTER;
+	if (helper == PF_HELPER_ID_map_peek_elem)
+		return keyless;
+	if (helper == PF_HELPER_ID_map_push_elem || helper == PF_HELPER_ID_map_pop_elem)
+		return (queue || (keyless && helper == PF_HELPER_ID_map_push_elem)) && pf_map_prog_writable(map);
+	if (keyless)
 		return 0;
 	if (helper == PF_HELPER_ID_map_lookup_elem)
 		return 1;
@@ -88,6 +96,8 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return sized(x, value, map->def.key_size, 0);
 	case PF_ARG_MAP_VALUE:
 		return sized(x, value, map->def.value_size, 0);
+	case PF_ARG_MAP_VALUE_OUT:
+		return sized(x, value, map->def.value_size, map->def.type != PF_MAP_BLOOM_FILTER);
 	case PF_ARG_MEM_READ:
 		return sized(x, value, next, 0);
 	case PF_ARG_MEM_READ_OR_NULL:

@@ -41,7 +41,7 @@ PF_HELPER_FN(redirect_map)
 	PF_UNUSED(r4, r5);
 	struct pf_map *map = pf_helper_map(r1);
 	const uint32_t key = (uint32_t)r2;
-	const uint64_t multicast = map->def.type == PF_MAP_CPUMAP ? 0 : REDIRECT_BROADCAST | REDIRECT_EXCLUDE;
+	const uint64_t multicast = map->def.type == PF_MAP_CPUMAP || map->def.type == PF_MAP_XSKMAP ? 0 : REDIRECT_BROADCAST | REDIRECT_EXCLUDE;
 	if (r3 & ~(REDIRECT_ACTIONS | multicast))
 		return PF_XDP_ABORTED;
 	if (!(r3 & REDIRECT_BROADCAST) && !pf_map_lookup(map, &key, x->cpu)) {

@@ -57,6 +57,7 @@ static enum pf_err hash_create(struct pf_map *map, struct pf_diag *diag)
 		if (!h->referenced)
 			return PF_ENOMEM;
 	}
+	map->memory = map->elements * (map->stride + (h->referenced != NULL)) + buckets * sizeof(struct pf_bucket);
 	return PF_OK;
 }
 

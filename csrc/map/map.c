@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum family { FAMILY_NONE, FAMILY_ARRAY, FAMILY_HASH, FAMILY_LPM, FAMILY_BINDING, FAMILY_PORT };
+enum family { FAMILY_NONE, FAMILY_ARRAY, FAMILY_HASH, FAMILY_LPM, FAMILY_BINDING, FAMILY_PORT, FAMILY_QUEUE,
+	      FAMILY_BLOOM };
 
 static const struct type_info {
 	const char *text; /* NULL: no such number */
@@ -33,6 +34,7 @@ static const struct type_info {
 #define F_HASH (PF_MAP_F_NO_PREALLOC | PF_MAP_F_ZERO_SEED | F_USER | F_PROG)
 #define F_LRU (PF_MAP_F_NO_COMMON_LRU | PF_MAP_F_ZERO_SEED | F_USER | F_PROG)
 #define F_ARRAY (PF_MAP_F_NUMA_NODE | F_USER | F_PROG | PF_MAP_F_MMAPABLE | PF_MAP_F_INNER_MAP)
+#define F_QUEUE (PF_MAP_F_NUMA_NODE | F_USER | F_PROG)
 #define F_LPM (PF_MAP_F_NO_PREALLOC | PF_MAP_F_NUMA_NODE | F_USER | F_PROG)
 
 static const struct rule {
@@ -53,6 +55,10 @@ static const struct rule {
 	[PF_MAP_DEVMAP] = {4, 4, 4, 8, UINT32_MAX, PF_MAP_F_NUMA_NODE | F_USER, PF_EINVAL},
 	[PF_MAP_DEVMAP_HASH] = {4, 4, 4, 8, HASH_ENTRIES_MAX, PF_MAP_F_NUMA_NODE | F_USER, PF_EINVAL},
 	[PF_MAP_CPUMAP] = {4, 4, 4, 8, CPUMAP_ENTRIES_MAX, PF_MAP_F_NUMA_NODE, PF_EINVAL},
+	[PF_MAP_XSKMAP] = {4, 4, 4, 4, UINT32_MAX, PF_MAP_F_NUMA_NODE | F_USER, PF_EINVAL},
+	[PF_MAP_QUEUE] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE, PF_E2BIG},
+	[PF_MAP_STACK] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE, PF_E2BIG},
+	[PF_MAP_BLOOM_FILTER] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE | PF_MAP_F_ZERO_SEED, PF_E2BIG},
 };
 
 static int is_lru(enum pf_map_type type) { return type == PF_MAP_LRU_HASH || type == PF_MAP_LRU_PERCPU_HASH; }
@@ -125,11 +131,11 @@ static enum pf_err check_inner(const struct pf_map_def *def, const struct pf_map
 	return PF_OK;
 }
 
-/* Programs cannot write device maps: Linux adds the flag itself. */
+/* Programs cannot write device maps: Linux adds the flag itself. Nor can they write a socket in an xskmap. */
 static struct pf_map_def stored_def(const struct pf_map_def *def)
 {
 	struct pf_map_def stored = *def;
-	if (is_device(def->type))
+	if (is_device(def->type) || def->type == PF_MAP_XSKMAP)
 		stored.flags |= PF_MAP_F_RDONLY_PROG;
 	return stored;
 }
@@ -177,6 +183,8 @@ enum pf_err pf_map_create(const struct pf_map_def *def, const struct pf_map_def 
 	case FAMILY_LPM: map->ops = &pf_lpm_ops; break;
 	case FAMILY_BINDING: map->ops = &pf_binding_ops; break;
 	case FAMILY_PORT: map->ops = &pf_port_ops; break;
+	case FAMILY_QUEUE: map->ops = def->type == PF_MAP_QUEUE ? &pf_queue_ops : &pf_stack_ops; break;
+	case FAMILY_BLOOM: map->ops = &pf_bloom_ops; break;
 	case FAMILY_NONE: break;
 	}
 	if (PF_BUG_ON(!map->ops)) {
@@ -332,12 +340,12 @@ enum pf_err pf_map_for_each(struct pf_map *map, uint32_t cpu, pf_map_visit visit
 
 /* --- user side --- */
 
-static int user_writable(struct pf_map *map)
+int pf_map_user_writable(struct pf_map *map)
 {
 	return !(map->def.flags & PF_MAP_F_RDONLY) && !atomic_load_explicit(&map->frozen, memory_order_acquire);
 }
 
-static int user_readable(const struct pf_map *map) { return !(map->def.flags & PF_MAP_F_WRONLY); }
+int pf_map_user_readable(const struct pf_map *map) { return !(map->def.flags & PF_MAP_F_WRONLY); }
 
 size_t pf_map_user_value_size(const struct pf_map *map)
 {
@@ -346,7 +354,7 @@ size_t pf_map_user_value_size(const struct pf_map *map)
 
 enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value, uint64_t flags)
 {
-	if (!user_readable(map))
+	if (!pf_map_user_readable(map))
 		return PF_EPERM;
 	if (flags & ~(uint64_t)PF_MAP_F_LOCK || !pf_lock_flag_fits(map, flags))
 		return PF_EINVAL;
@@ -355,14 +363,14 @@ enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void *value,
 
 enum pf_err pf_map_user_update(struct pf_map *map, const void *key, const void *value, uint64_t flags)
 {
-	if (!user_writable(map))
+	if (!pf_map_user_writable(map))
 		return PF_EPERM;
 	return pf_lock_flag_fits(map, flags) ? map->ops->update(map, key, value, flags, PF_MAP_ALL_CPUS) : PF_EINVAL;
 }
 
 enum pf_err pf_map_user_delete(struct pf_map *map, const void *key)
 {
-	if (!user_writable(map))
+	if (!pf_map_user_writable(map))
 		return PF_EPERM;
 	if (types[map->def.type].family == FAMILY_BINDING)
 		return pf_map_bind(map, key, NULL, PF_MAP_ANY, NULL, NULL);
@@ -371,12 +379,17 @@ enum pf_err pf_map_user_delete(struct pf_map *map, const void *key)
 
 enum pf_err pf_map_user_next_key(struct pf_map *map, const void *key, void *next)
 {
-	return user_readable(map) ? map->ops->next_key(map, key, next) : PF_EPERM;
+	return pf_map_user_readable(map) ? map->ops->next_key(map, key, next) : PF_EPERM;
 }
 
 uint64_t pf_map_count(struct pf_map *map)
 {
 	return map->ops->count(map);
+}
+
+uint64_t pf_map_memory(const struct pf_map *map)
+{
+	return map->memory ? map->memory : map->elements * map->stride;
 }
 
 void pf_map_freeze(struct pf_map *map)

@@ -26,6 +26,7 @@
 #include "../rcu/ref.h"
 #include "binding.h"
 #include "def.h"
+#include "keyless.h"
 
 struct pf_map;
 
@@ -51,6 +52,7 @@ struct pf_map_ops {
 	uint64_t (*count)(struct pf_map *map);
 	/* NULL: not for this family. */
 	enum pf_err (*for_each)(struct pf_map *map, uint32_t cpu, pf_map_visit visit, void *user, uint64_t *visited);
+	const struct pf_keyless_ops *keyless; /* NULL: the map has keys */
 };
 
 struct pf_map {
@@ -65,10 +67,8 @@ struct pf_map {
 	/* Arena geometry, for M1 and for run-time checks: element i has its values at arena + i * stride + value_offset,
 	 * per-CPU values at value_step apart. */
 	uint8_t *arena;
-	uint64_t elements;
-	uint64_t stride;
-	uint32_t value_offset;
-	uint32_t value_step; /* value_size rounded up to 8 */
+	uint64_t elements, stride, memory; /* memory: bytes of all that is allocated for contents (pf_map_memory) */
+	uint32_t value_offset, value_step; /* value_step: value_size rounded up to 8 */
 	uint32_t cpu_step;   /* value_step of a per-CPU map, else 0: a cpu's value is at cpu * cpu_step */
 	void *impl;
 	struct pf_map_lock lock;      /* of its values */
@@ -129,7 +129,7 @@ PF_API enum pf_err pf_map_user_lookup(struct pf_map *map, const void *key, void 
 PF_API enum pf_err pf_map_user_update(struct pf_map *map, const void *key, const void *value, uint64_t flags);
 PF_API enum pf_err pf_map_user_delete(struct pf_map *map, const void *key);
 PF_API enum pf_err pf_map_user_next_key(struct pf_map *map, const void *key, void *next);
-PF_API uint64_t pf_map_count(struct pf_map *map);
+PF_API uint64_t pf_map_count(struct pf_map *map), pf_map_memory(const struct pf_map *map);
 PF_API void pf_map_freeze(struct pf_map *map);
 
 /* Is [address, address + size) inside one value of this map? For the checked interpreter. */

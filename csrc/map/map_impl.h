@@ -25,11 +25,26 @@ extern const struct pf_map_ops pf_array_ops;
 extern const struct pf_map_ops pf_port_ops;
 extern const struct pf_map_ops pf_lpm_ops;
 extern const struct pf_map_ops pf_binding_ops;
+extern const struct pf_map_ops pf_queue_ops;
+extern const struct pf_map_ops pf_stack_ops;
+extern const struct pf_map_ops pf_bloom_ops;
 const struct pf_map_ops *pf_hash_ops_of(const struct pf_map_def *def); /* specialised by key size */
 
 /* Does a map fit the inner map definition of outer (Linux: type, sizes, flags, lock; plain arrays also max_entries)? Fills
  * in diag. */
 enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map *outer, struct pf_diag *diag);
+/* What maps without keys answer to operations with one; nothing they are given is looked at. */
+uint8_t *pf_keyless_lookup(struct pf_map *map, const void *key, uint32_t cpu);
+enum pf_err pf_keyless_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu);
+enum pf_err pf_keyless_remove(struct pf_map *map, const void *key);
+enum pf_err pf_keyless_read(struct pf_map *map, const void *key, void *value, uint64_t flags);
+enum pf_err pf_keyless_next_key(struct pf_map *map, const void *key, void *next);
+/* Bytes into a program's or user's memory, which may be shared (M3); zeros from NULL. */
+void pf_bytes_give(void *to, const uint8_t *from, uint32_t size);
+/* Flags and freezing, as bpf(2) sees them. */
+int pf_map_user_writable(struct pf_map *map);
+int pf_map_user_readable(const struct pf_map *map);
+
 /* Is this reference a map's? */
 int pf_map_is(const struct pf_ref *ref);
 

@@ -20,7 +20,8 @@ enum pf_helper_ret { PF_RET_INTEGER, PF_RET_VOID, PF_RET_MAP_VALUE_OR_NULL };
 enum pf_helper_arg {
 	PF_ARG_NONE, PF_ARG_ANYTHING, PF_ARG_CTX, PF_ARG_MAP, PF_ARG_PROG_ARRAY, PF_ARG_PORT_MAP, PF_ARG_MAP_KEY,
 	PF_ARG_MAP_VALUE, PF_ARG_MEM_READ, PF_ARG_MEM_READ_OR_NULL, PF_ARG_MEM_WRITE, PF_ARG_SIZE, PF_ARG_SIZE_OR_ZERO,
-	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK, PF_ARG_OUT_16, PF_ARG_OUT_32, PF_ARG_OUT_64
+	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK, PF_ARG_OUT_16, PF_ARG_OUT_32, PF_ARG_OUT_64,
+	PF_ARG_MAP_VALUE_OUT
 };
 #define PF_KFUNC_FIRST 256u /* rows from this number on are kernel functions */
 /* Does the instruction call what helper.def describes, a helper or a kernel function? imm is the row's number. */

@@ -41,6 +41,11 @@ static bool iterates(enum pf_map_type t)
 	return t == PF_MAP_ARRAY || t == PF_MAP_HASH || t == PF_MAP_LRU_HASH || is_percpu(t);
 }
 
+static bool is_keyless(enum pf_map_type t)
+{
+	return t == PF_MAP_QUEUE || t == PF_MAP_STACK || t == PF_MAP_BLOOM_FILTER;
+}
+
 /* Which maps a helper takes (kernel Documentation/bpf/map_*.rst). */
 static bool map_fits(enum pf_map_type t, uint32_t helper)
 {
@@ -49,14 +54,19 @@ static bool map_fits(enum pf_map_type t, uint32_t helper)
 		return t == PF_MAP_PROG_ARRAY;
 	case PF_HELPER_ID_redirect_map:
 		return is_port(t);
+	case PF_HELPER_ID_map_push_elem:
+	case PF_HELPER_ID_map_peek_elem:
+		return is_keyless(t);
+	case PF_HELPER_ID_map_pop_elem:
+		return is_keyless(t) && t != PF_MAP_BLOOM_FILTER;
 	case PF_HELPER_ID_map_lookup_elem:
-		return t != PF_MAP_PROG_ARRAY && t != PF_MAP_CPUMAP;
+		return !is_keyless(t) && t != PF_MAP_PROG_ARRAY && t != PF_MAP_CPUMAP;
 	case PF_HELPER_ID_map_lookup_percpu_elem:
 		return is_percpu(t);
 	case PF_HELPER_ID_for_each_map_elem:
 		return iterates(t);
 	}
-	return t != PF_MAP_PROG_ARRAY && !is_outer(t) && !is_port(t);
+	return t != PF_MAP_PROG_ARRAY && !is_outer(t) && !is_port(t) && !is_keyless(t);
 }
 
 static enum pf_err check_map(struct pf_verifier *v, struct call *c, uint32_t a)
@@ -73,7 +83,9 @@ static enum pf_err check_map(struct pf_verifier *v, struct call *c, uint32_t a)
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_MAP_TYPE, def->type, 0, c->info->name);
 	}
 	const bool writes = c->info->number == PF_HELPER_ID_map_update_elem ||
-			    c->info->number == PF_HELPER_ID_map_delete_elem;
+			    c->info->number == PF_HELPER_ID_map_delete_elem ||
+			    c->info->number == PF_HELPER_ID_map_push_elem ||
+			    c->info->number == PF_HELPER_ID_map_pop_elem;
 	if (writes && (def->flags & PF_MAP_F_RDONLY_PROG))
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_MAP_READONLY, 0, 0, NULL);
 	return PF_OK;
@@ -89,6 +101,7 @@ static bool takes_packet(uint32_t helper)
 	case PF_HELPER_ID_map_update_elem:
 	case PF_HELPER_ID_map_delete_elem:
 	case PF_HELPER_ID_map_lookup_percpu_elem:
+	case PF_HELPER_ID_map_push_elem:
 	case PF_HELPER_ID_csum_diff:
 		return true;
 	}
@@ -105,6 +118,8 @@ static enum pf_err check_memory(struct pf_verifier *v, const struct call *c, uin
 		return refuse_arg(v, c, a, "a pointer to memory: stack, packet or map value");
 	if (r->null)
 		return refuse_arg(v, c, a, "a pointer that was checked against NULL");
+	if (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)
+		return refuse_arg(v, c, a, "a pointer to memory, which an AF_XDP socket is not");
 	if (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type) && !takes_packet(c->info->number)) {
 		pf_v_help(v, "copy the bytes to the stack first: bpf_%s does not take packet memory", c->info->name);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_HELPER_PACKET, a + 1, 0, c->info->name);
@@ -164,6 +179,12 @@ static enum pf_err check_callback(struct pf_verifier *v, struct call *c, uint32_
 	return PF_OK;
 }
 
+/* bpf_map_peek_elem on a bloom filter asks about the value. */
+static bool out_reads(struct pf_verifier *v, const struct call *c)
+{
+	return pf_v_map(v, c->map)->type == PF_MAP_BLOOM_FILTER;
+}
+
 static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 {
 	const struct pf_vreg *r = pf_v_reg(v, a + 1);
@@ -186,6 +207,8 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_key(v, c, a);
 	case PF_ARG_MAP_VALUE:
 		return check_memory(v, c, a, pf_v_map(v, c->map)->value_size, false);
+	case PF_ARG_MAP_VALUE_OUT:
+		return check_memory(v, c, a, pf_v_map(v, c->map)->value_size, !out_reads(v, c));
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
 		return check_sized(v, c, a, false);
@@ -259,15 +282,22 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 
 /* ---- what a call leaves behind ---- */
 
+/* Bytes that the call writes behind an argument; 0 for one that it only reads. */
+static uint32_t written_size(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	if (c->info->args[a] == PF_ARG_MEM_WRITE)
+		return (uint32_t)pf_v_reg(v, a + 2)->s.umax;
+	if (c->info->args[a] == PF_ARG_MAP_VALUE_OUT)
+		return out_reads(v, c) ? 0 : pf_v_map(v, c->map)->value_size;
+	return pf_helper_out_size(c->info->args[a]);
+}
+
 static void write_memory(struct pf_verifier *v, const struct call *c)
 {
-	for (uint32_t a = 0; a < 4; a++) {
-		const uint32_t out = pf_helper_out_size(c->info->args[a]);
-		if (PF_PLANTED(37, true, c->info->args[a] != PF_ARG_MEM_WRITE) && !out)
-			continue;
-		const struct pf_vreg *r = pf_v_reg(v, a + 1), *size = pf_v_reg(v, a + 2);
-		struct pf_access access = { .size = out ? out : (uint32_t)size->s.umax, .write = true };
-		if (r->kind == PF_V_STACK && access.size)
+	for (uint32_t a = 0; a < 5; a++) {
+		const struct pf_access access = { .size = written_size(v, c, a), .write = true };
+		const struct pf_vreg *r = pf_v_reg(v, a + 1);
+		if (PF_PLANTED(37, false, r->kind == PF_V_STACK) && access.size)
 			pf_transfer_store(v, r, &access, NULL);
 	}
 }

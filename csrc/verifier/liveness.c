@@ -170,7 +170,7 @@ static int64_t memory_size(const struct pf_verifier *v, enum pf_helper_arg kind,
 	const bool map = regs[1] >= MAP;
 	if (kind == PF_ARG_MAP_KEY)
 		return map ? v->in->maps[regs[1] - MAP].def.key_size : REACH;
-	if (kind == PF_ARG_MAP_VALUE)
+	if (kind == PF_ARG_MAP_VALUE || kind == PF_ARG_MAP_VALUE_OUT)
 		return map ? v->in->maps[regs[1] - MAP].def.value_size : REACH;
 	const int32_t size = regs[a + 2];
 	return size >= NUMBER && size <= NUMBER + REACH ? size - NUMBER : REACH;
@@ -190,6 +190,13 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_MEM_READ:
 		case PF_ARG_MEM_READ_OR_NULL:
 			*reads |= access(base, 0, memory_size(v, kind, regs, a), false);
+			break;
+		case PF_ARG_MAP_VALUE_OUT:
+			/* A bloom filter reads it, as an unknown map may. */
+			if (regs[1] < MAP || v->in->maps[regs[1] - MAP].def.type == PF_MAP_BLOOM_FILTER)
+				*reads |= access(base, 0, memory_size(v, kind, regs, a), false);
+			else
+				*writes |= access(base, 0, memory_size(v, kind, regs, a), true);
 			break;
 		case PF_ARG_MEM_WRITE:
 			if (memory_size(v, kind, regs, a) < REACH)

@@ -173,6 +173,20 @@ static enum pf_err not_memory(struct pf_verifier *v, const struct pf_vreg *r, ui
 	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_NOT_MEMORY, regno, 0, pf_v_kind_text(r));
 }
 
+/* What a lookup in an xskmap gives (struct bpf_xdp_sock): the number of its queue can be read, and nothing else. */
+static enum pf_err check_socket(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a)
+{
+	const int64_t at = (int64_t)r->off + a->off;
+
+	if (a->write)
+		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_MAP_READONLY, 0, 0, NULL);
+	if (at || a->size != 4 || !pf_scalar_is_const(&r->s) || r->s.t.value) {
+		pf_v_help(v, "read the 4 bytes of queue_id at the beginning of an AF_XDP socket: nothing else of it can be read");
+		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_OUTSIDE, at + a->size, 4, pf_v_kind_text(r));
+	}
+	return PF_OK;
+}
+
 static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a)
 {
 	enum pf_err err;
@@ -184,6 +198,8 @@ static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, 
 	case PF_V_STACK:
 		return check_stack(v, r, a);
 	case PF_V_VALUE:
+		if (pf_v_map(v, r)->type == PF_MAP_XSKMAP)
+			return check_socket(v, r, a);
 		err = check_map_flags(v, r, a->write);
 		if (!err)
 			err = check_sized(v, r, a, pf_v_map(v, r)->value_size);

@@ -50,6 +50,11 @@ cdef extern from "map/map.h" nogil:
     uint64_t pf_map_count(pf_map *map)
     void pf_map_freeze(pf_map *map)
     const uint8_t *pf_map_fixed_contents(pf_map *map)
+    uint64_t pf_map_memory(const pf_map *map)
+    pf_err pf_map_set_extra(pf_map *map, uint64_t extra, pf_diag *diag)
+    pf_err pf_map_user_push(pf_map *map, const void *value, uint64_t flags)
+    pf_err pf_map_user_pop(pf_map *map, void *value, uint64_t flags)
+    pf_err pf_map_user_peek(pf_map *map, void *value, uint64_t flags)
     struct pf_map_inline:
         uint32_t add
         uint32_t mask

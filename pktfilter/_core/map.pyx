@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
     pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
-    pf_map_inline, pf_map_inline_of, pf_map_put,
+    pf_map_inline, pf_map_inline_of, pf_map_memory, pf_map_put, pf_map_set_extra, pf_map_user_peek, pf_map_user_pop, pf_map_user_push,
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog
@@ -49,8 +49,8 @@ cdef class MapRef:
         return self
 
     @staticmethod
-    def create(definition, inner, uint32_t cpus, str name, uint64_t id, lock, inner_lock):
-        """lock, inner_lock: byte offset of the bpf_spin_lock in the values, None where there is none."""
+    def create(definition, inner, uint32_t cpus, str name, uint64_t id, lock, inner_lock, uint64_t extra=0):
+        """lock, inner_lock: byte offset of the bpf_spin_lock in the values, None where there is none. extra: map_extra."""
         cdef pf_map_def d = _definition(definition)
         cdef pf_map_def i
         cdef pf_map *map = NULL
@@ -71,6 +71,8 @@ cdef class MapRef:
             err = pf_map_set_lock(map, lock, &diag)
         if not err and inner_lock is not None:
             err = pf_map_set_inner_lock(map, inner_lock, &diag)
+        if not err:
+            err = pf_map_set_extra(map, extra, &diag)
         if err:
             raise_diag(err, &diag)
         return self
@@ -165,6 +167,45 @@ cdef class MapRef:
         with nogil:
             err = pf_map_user_next_key(self.ptr, k, to)
         return <int>err, (out if not err else None)
+
+    @property
+    def memory(self):
+        """Bytes of all that is allocated for contents, used or not."""
+        return pf_map_memory(self.ptr)
+
+    def push(self, const unsigned char[::1] value not None, uint64_t flags):
+        """Errno of maps without keys."""
+        cdef const void *v = &value[0]
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_push(self.ptr, v, flags)
+        return <int>err
+
+    def pop(self):
+        """(errno, value)."""
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, self.ptr.def_.value_size)
+        cdef char *to = PyBytes_AS_STRING(out)
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_pop(self.ptr, to, 0)
+        return <int>err, (out if not err else None)
+
+    def peek(self):
+        """(errno, value)."""
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, self.ptr.def_.value_size)
+        cdef char *to = PyBytes_AS_STRING(out)
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_peek(self.ptr, to, 0)
+        return <int>err, (out if not err else None)
+
+    def has(self, const unsigned char[::1] value not None):
+        """Errno of a bloom filter's answer: ENOENT where the value was never pushed."""
+        cdef void *v = <void *>&value[0]
+        cdef pf_err err
+        with nogil:
+            err = pf_map_user_peek(self.ptr, v, 0)
+        return <int>err
 
     def count(self):
         cdef uint64_t n

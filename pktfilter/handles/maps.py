@@ -14,6 +14,7 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
+from .queues import Keyless
 
 if TYPE_CHECKING:
     from .program import Program
@@ -40,12 +41,13 @@ class MapKeyError(MapError, KeyError):
     __str__ = MapError.__str__
 
 
-class Map:
+class Map(Keyless):
     """A BPF map. Keys and values are bytes (or ints, in the machine's byte order).
 
     Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
-    those publishes a new world in every datapath that uses them.
+    those publishes a new world in every datapath that uses them. Queues, stacks and bloom filters have
+    no keys: `push`, `pop`, `peek`, `add` and `in`.
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
@@ -65,6 +67,7 @@ class Map:
                 next(_ids),
                 spec.lock,
                 None if inner is None else inner.lock,
+                spec.map_extra,
             ),
             spec,
             name or spec.name,
@@ -201,6 +204,8 @@ class Map:
         self.delete(key)
 
     def __contains__(self, key: Scalar) -> bool:
+        if self.type == "bloom_filter":
+            return self.may_contain(key)
         try:
             self.lookup(key)
         except MapKeyError:
@@ -219,8 +224,10 @@ class Map:
         # Where the current key is deleted meanwhile, iteration starts again: bounded, or a busy map never ends.
         for _ in range(2 * self.max_entries + 1):
             err, key = self._ref.next_key(key)
-            if err:
+            if err == errno.ENOENT:
                 return
+            if err:
+                raise self._error(err, "iterate")
             assert key is not None
             yield key
 
@@ -241,8 +248,18 @@ class Map:
         self._ref.freeze()
 
     @property
+    def memory(self) -> int:
+        """Bytes that the contents take when every entry is used: values, keys and what finds them.
+
+        All of it is reserved when the map is made; the system commits pages of it as they are first
+        written, so a map that is not full occupies less. Programs and maps in prog arrays and maps
+        of maps are not counted.
+        """
+        return int(self._ref.memory)
+
+    @property
     def memory_bytes(self) -> int:
-        """Preallocated element memory."""
+        """Preallocated element memory: the part of `memory` that holds keys and values."""
         return int(self._ref.arena_bytes)
 
     def _place(self) -> str:
@@ -263,6 +280,8 @@ class Map:
         )
 
     def _key(self, key: Scalar) -> bytes:
+        if self.keyless:
+            raise self._no_keys()
         return _scalar(key, self.key_size, "key", self._place())
 
     def _join(self, value: Any) -> bytes:

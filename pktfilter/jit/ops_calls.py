@@ -27,6 +27,7 @@ ROWS = ("CALL_HELPER", "CALL_KFUNC")
 _BOUNDED = (
     "MAP_KEY",
     "MAP_VALUE",
+    "MAP_VALUE_OUT",
     "MEM_READ",
     "MEM_READ_OR_NULL",
     "MEM_WRITE",
@@ -35,7 +36,7 @@ _BOUNDED = (
     "OUT_32",
     "OUT_64",
 )
-_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
+_SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size", "MAP_VALUE_OUT": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 

@@ -31,8 +31,12 @@ BPF_F_RDONLY_PROG = 1 << 7
 BPF_F_WRONLY_PROG = 1 << 8
 
 # Four-byte keys are fixed for these types, four-byte values for the second group (bpf(2)).
-_INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps")
+_INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps", "xskmap")
+#: Their values have no keys: key_size is 0.
+KEYLESS = ("queue", "stack", "bloom_filter")
+_BLOOM_EXTRA_MAX = 15
 _FD_VALUED = ("prog_array", *MAP_IN_MAP)
+_ZERO = {("key_size", name) for name in KEYLESS}
 _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
 
@@ -45,7 +49,8 @@ class MapSpec:
     `.bss`); `frozen` maps cannot be written by the user either. `values` holds the static
     initialisers of prog arrays and outer maps: slot to program or map name. `key_btf` and
     `value_btf` are type ids in the object's BTF, 0 when unknown. `lock` is the byte offset of the
-    `struct bpf_spin_lock` in a value, None when there is none.
+    `struct bpf_spin_lock` in a value, None when there is none. `map_extra` is the number of hash
+    functions of a bloom filter, 0 for 5.
     """
 
     type: str
@@ -86,8 +91,13 @@ class MapSpec:
             if not isinstance(value, int) or not 0 <= value <= _U32_MAX:
                 raise self._bad(f"{attribute} is out of range", value, "an unsigned 32-bit number")
         for attribute in ("key_size", "value_size", "max_entries"):
-            if getattr(self, attribute) == 0:
+            if getattr(self, attribute) == 0 and (attribute, self.type) not in _ZERO:
                 raise self._bad(f"{attribute} is missing", 0, "at least 1")
+        if self.type in KEYLESS and self.key_size:
+            raise self._bad("a map of this type has no keys", f"key_size {self.key_size}", 0)
+        most = _BLOOM_EXTRA_MAX if self.type == "bloom_filter" else 0
+        if not 0 <= self.map_extra <= most:
+            raise self._bad("map_extra is wrong for the type", self.map_extra, f"0 to {most}")
         if self.type in _INDEXED and self.key_size != 4:
             raise self._bad("key_size is wrong for the type", self.key_size, 4)
         if self.type in _FD_VALUED and self.value_size != 4:
