@@ -232,7 +232,12 @@ class _ErrnoError(PktfilterError, OSError):
 
 
 class MapError(_ErrnoError):
-    """A map operation failed; `.errno` is that of `bpf(2)` (ENOENT, EEXIST, E2BIG, ...)."""
+    """A map operation failed; `.errno` is that of `bpf(2)` (ENOENT, EEXIST, E2BIG, ...).
+
+    `done`: of a batch, how many of its keys were dealt with before.
+    """
+
+    done = 0
 
 
 class LinkError(_ErrnoError):

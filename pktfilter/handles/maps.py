@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._core.map import MapRef
@@ -14,6 +14,7 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
+from .map_access import MapAccess, is_bytes, is_plain
 from .queues import Keyless
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class MapKeyError(MapError, KeyError):
     __str__ = MapError.__str__
 
 
-class Map(Keyless):
+class Map(MapAccess, Keyless):
     """A BPF map. Keys and values are bytes (or ints, in the machine's byte order).
+
+    A key of another kind (a dict, a string, ...) is converted by the map's BTF types, and what is read at it
+    too; `typed` is a view that converts always (docs/maps.md).
 
     Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
@@ -131,7 +135,7 @@ class Map(Keyless):
     def __repr__(self) -> str:
         return f"<Map {self.name or '(unnamed)'} id={self.id} {self.type} {len(self)}/{self.max_entries}>"
 
-    def lookup(self, key: Scalar, *, flags: int = 0) -> Value:
+    def lookup(self, key: Any, *, flags: int = 0) -> Any:
         """The value at `key`; raises `MapKeyError` when there is none. flags: 0 or BPF_F_LOCK."""
         raw = self._key(key)
         if flags and self._binds:
@@ -151,9 +155,9 @@ class Map(Keyless):
         err, value = self._ref.lookup(raw, flags)
         if err:
             raise self._error(err, "lookup", key)
-        return self._split(value)
+        return self._split(value) if is_plain(key) else self.types.decode_value(self._split(value))
 
-    def update(self, key: Scalar, value: Any, *, flags: int = BPF_ANY) -> None:
+    def update(self, key: Any, value: Any, *, flags: int = BPF_ANY) -> None:
         """Sets the value at `key`. flags: BPF_ANY, BPF_NOEXIST (EEXIST), BPF_EXIST (ENOENT), and
         BPF_F_LOCK with any of them."""
         raw = self._key(key)
@@ -180,13 +184,13 @@ class Map(Keyless):
                 )
             err = self._ref.bind_map(raw, value._ref, flags)
         else:
-            err = self._ref.update(raw, self._join(value), flags)
+            err = self._ref.update(raw, self._join(value, typed=not is_plain(key)), flags)
         if err:
             raise self._error(err, "update", key)
         if self._binds:
             self._bound[raw] = value
 
-    def delete(self, key: Scalar) -> None:
+    def delete(self, key: Any) -> None:
         """Removes `key`; raises `MapKeyError` when it is not there, EINVAL for arrays."""
         raw = self._key(key)
         err = self._ref.unbind(raw) if self._binds else self._ref.delete(raw)
@@ -194,16 +198,16 @@ class Map(Keyless):
             raise self._error(err, "delete", key)
         self._bound.pop(raw, None)
 
-    def __getitem__(self, key: Scalar) -> Value:
+    def __getitem__(self, key: Any) -> Any:
         return self.lookup(key)
 
-    def __setitem__(self, key: Scalar, value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any) -> None:
         self.update(key, value)
 
-    def __delitem__(self, key: Scalar) -> None:
+    def __delitem__(self, key: Any) -> None:
         self.delete(key)
 
-    def __contains__(self, key: Scalar) -> bool:
+    def __contains__(self, key: Any) -> bool:
         if self.type == "bloom_filter":
             return self.may_contain(key)
         try:
@@ -265,7 +269,7 @@ class Map(Keyless):
     def _place(self) -> str:
         return f"map '{self.name}'" if self.name else f"map {self.id}"
 
-    def _error(self, err: int, verb: str, key: Scalar | None = None) -> MapError:
+    def _error(self, err: int, verb: str, key: Any = None) -> MapError:
         kind = MapKeyError if err == errno.ENOENT else MapError
         shown = "" if key is None else f" of key {_show(key)}"
         reasons = {
@@ -279,27 +283,34 @@ class Map(Keyless):
             f"{verb}{shown}: {reasons.get(err, os.strerror(err))}", place=self._place(), errno=err
         )
 
-    def _key(self, key: Scalar) -> bytes:
+    def _key(self, key: Any) -> bytes:
         if self.keyless:
             raise self._no_keys()
-        return _scalar(key, self.key_size, "key", self._place())
+        if is_plain(key):
+            return _scalar(key, self.key_size, "key", self._place())
+        return self.types.encode_key(key)
 
-    def _join(self, value: Any) -> bytes:
-        if not self._percpu:
+    def _one(self, value: Any, typed: bool, step: str = "") -> bytes:
+        """One value; `typed`: numbers too are converted, since the key was."""
+        if is_plain(value) and not typed:
             return _scalar(value, self.value_size, "value", self._place())
-        if isinstance(value, (bytes, bytearray, memoryview, int)):
-            value = [value] * self.cpus
-        if not isinstance(value, Sequence) or len(value) != self.cpus:
-            found = len(value) if isinstance(value, Sequence) else type(value).__name__
+        return self.types.encode_value(value, step)
+
+    def _join(self, value: Any, *, typed: bool = False) -> bytes:
+        if not self._percpu:
+            return self._one(value, typed)
+        if not isinstance(value, (list, tuple)):
+            value = [self._one(value, typed)] * self.cpus
+        if len(value) != self.cpus:
             raise InputError(
                 "a per-CPU map takes one value for each CPU id",
                 place=self._place(),
-                found=found,
+                found=len(value),
                 expected=self.cpus,
             )
         step = (self.value_size + 7) & ~7
         return b"".join(
-            _scalar(v, self.value_size, "value", self._place()).ljust(step, b"\0") for v in value
+            self._one(v, typed, f"[{i}]").ljust(step, b"\0") for i, v in enumerate(value)
         )
 
     def _split(self, value: bytes) -> bytes | list[bytes]:
@@ -340,8 +351,8 @@ def _scalar(value: Any, size: int, what: str, place: str) -> bytes:
     return raw
 
 
-def _show(key: Scalar) -> str:
-    return str(key) if isinstance(key, int) else bytes(key).hex()
+def _show(key: Any) -> str:
+    return bytes(key).hex() if is_bytes(key) else str(key)[:200]
 
 
 def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:

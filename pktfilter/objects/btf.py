@@ -300,7 +300,7 @@ def _make(
         return DeclTag(name, size, rows[0][0])
     values = ((strings[n], low | high << 32) for n, low, high in rows)
     signed = tuple((n, v - (1 << 64) if flag and v >> 63 else v) for n, v in values)
-    return Enum(name, size, flag, signed)
+    return Enum(name, size, flag, signed, wide=True)
 
 
 def _check_references(btf: Btf) -> None:

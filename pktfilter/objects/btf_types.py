@@ -6,7 +6,7 @@ from the start of the enclosing struct.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -69,12 +69,13 @@ class Struct:
 
 @dataclass(slots=True)
 class Enum:
-    """An enumeration of 32- or 64-bit values."""
+    """An enumeration; `wide` records hold values of 64 bits, others of 32 bits whatever the size."""
 
     name: str
     size: int
     signed: bool
     values: tuple[tuple[str, int], ...]
+    wide: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)

@@ -76,6 +76,9 @@ def read_maps(elf: ElfObject, btf: Btf | None) -> MapTable:
                 raise ObjectError(
                     "map is defined twice", file=elf.path, section=section.name, symbol=spec.name
                 )
+            spec.btf = btf
+            if spec.inner is not None:
+                spec.inner.btf = btf
             table.specs[spec.name] = spec
             table.places.setdefault(section.index, []).append(place)
     return table

@@ -70,6 +70,8 @@ class MapSpec:
     numa_node: int = 0
     section: str = ""
     lock: int | None = None
+    #: The types that `key_btf` and `value_btf` are ids in; None when there are none.
+    btf: Btf | None = field(default=None, repr=False, compare=False)
 
     @property
     def readonly_prog(self) -> bool:
