@@ -61,6 +61,8 @@ static enum pf_err check_helper(struct pf_prog *prog, uint32_t at, struct pf_dia
 		prog->moves_packet = 1;
 	if (number == PF_HELPER_ID_tail_call)
 		prog->tail_calls = 1;
+	if (number == PF_HELPER_ID_redirect || number == PF_HELPER_ID_redirect_map)
+		prog->redirects = 1;
 	return PF_OK;
 }
 
