@@ -76,6 +76,8 @@ def _facts(result: ReplayResult) -> list[str]:
         f"{count:,} packets written to {'standard output' if path == '-' else path}"
         for path, count in result.written.items()
     ]
+    if result.redirects:
+        lines += redirect_lines(result.redirects)
     if result.timing is not None:
         from .report_timing import timing_lines
 
@@ -91,6 +93,22 @@ def _facts(result: ReplayResult) -> list[str]:
         lines.append(f"first: {result.first_fault}")
     if result.interrupted:
         lines.append("interrupted: the figures are of what was processed before")
+    return lines
+
+
+def redirect_lines(redirects: Mapping[str, Any]) -> list[str]:
+    """What became of redirected packets, a line a target."""
+    lines = []
+    for port, row in redirects.items():
+        where = port if port.startswith(("cpu:", "xsk:")) else f"port {port}"
+        parts = [f"{row.packets:,} packets"] if row.packets else []
+        parts += [f"{row.dropped:,} dropped by its own program"] if row.dropped else []
+        parts += [f"{row.errors:,} dropped: there is no such port (--port)"] if row.errors else []
+        if port == "none":
+            where = "no target"
+            parts = [f"{row.errors:,} dropped"] if row.errors else []
+            parts += [f"{row.dropped:,} broadcasts reached nobody"] if row.dropped else []
+        lines.append(f"redirected to {where}: " + ", ".join(parts))
     return lines
 
 

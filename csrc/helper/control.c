@@ -3,8 +3,6 @@
 
 #define LOOP_MAX (1u << 23)            /* Linux: BPF_MAX_LOOPS */
 #define REDIRECT_ACTIONS 3u            /* low flag bits of bpf_redirect_map: the action when the key is absent */
-#define REDIRECT_BROADCAST (1u << 3)   /* BPF_F_BROADCAST */
-#define REDIRECT_EXCLUDE (1u << 4)     /* BPF_F_EXCLUDE_INGRESS */
 
 /* Returns the number of callbacks run; any result but 0 ends the loop. */
 PF_HELPER_FN(loop)
@@ -36,19 +34,29 @@ PF_HELPER_FN(redirect)
 	return PF_XDP_REDIRECT;
 }
 
+/* The value of a port map's entry in one load: its low half is an ifindex or a queue size, 0: no entry. */
+static uint64_t entry_of(struct pf_exec *x, struct pf_map *map, uint32_t key)
+{
+	const uint8_t *value = pf_map_lookup(map, &key, x->cpu);
+	return value ? __atomic_load_n((const uint64_t *)(const void *)value, __ATOMIC_RELAXED) : 0;
+}
+
 PF_HELPER_FN(redirect_map)
 {
 	PF_UNUSED(r4, r5);
 	struct pf_map *map = pf_helper_map(r1);
 	const uint32_t key = (uint32_t)r2;
-	const uint64_t multicast = map->def.type == PF_MAP_CPUMAP || map->def.type == PF_MAP_XSKMAP ? 0 : REDIRECT_BROADCAST | REDIRECT_EXCLUDE;
+	const int one = map->def.type == PF_MAP_CPUMAP || map->def.type == PF_MAP_XSKMAP; /* no copies */
+	const uint64_t multicast = one ? 0 : PF_REDIRECT_BROADCAST | PF_REDIRECT_EXCLUDE;
 	if (r3 & ~(REDIRECT_ACTIONS | multicast))
 		return PF_XDP_ABORTED;
-	if (!(r3 & REDIRECT_BROADCAST) && !pf_map_lookup(map, &key, x->cpu)) {
+	const uint64_t value = r3 & PF_REDIRECT_BROADCAST ? 0 : entry_of(x, map, key);
+	if (!(r3 & PF_REDIRECT_BROADCAST) && !value) {
 		x->redirect = PF_REDIRECT_NONE;
 		return r3 & REDIRECT_ACTIONS;
 	}
 	x->redirect = PF_REDIRECT_MAP;
+	x->redirect_value = value;
 	x->redirect_target = key;
 	x->redirect_flags = r3 & multicast;
 	x->redirect_map = map;

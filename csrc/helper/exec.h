@@ -65,6 +65,8 @@ struct pf_call {
 };
 
 enum pf_redirect { PF_REDIRECT_NONE, PF_REDIRECT_IFINDEX, PF_REDIRECT_MAP };
+#define PF_REDIRECT_BROADCAST (1u << 3) /* BPF_F_BROADCAST */
+#define PF_REDIRECT_EXCLUDE (1u << 4)   /* BPF_F_EXCLUDE_INGRESS */
 
 struct pf_exec {
 	struct pf_packet packet; /* type xdp: r1 = &packet */
@@ -89,6 +91,7 @@ struct pf_exec {
 	uint32_t redirect_target; /* ifindex, or key of redirect_map */
 	uint64_t redirect_flags;
 	const struct pf_map *redirect_map;
+	uint64_t redirect_value; /* of its entry when the program asked, as in Linux; 0 for a broadcast */
 	/* Checked mode. What is charged is an upper bound of the instructions executed (vm.h, V2). */
 	uint8_t checked;      /* the running build */
 	uint8_t window_writable;

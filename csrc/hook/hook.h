@@ -44,7 +44,8 @@ struct pf_chain_entry {
 
 struct pf_chain {
 	uint32_t count;
-	uint32_t watched; /* an entry has a trial */
+	uint8_t watched;   /* an entry has a trial */
+	uint8_t redirects; /* a program that can run in this world names redirect targets */
 	struct pf_chain_entry *entries;
 };
 

@@ -47,14 +47,24 @@ static void fill_bindings(struct pf_bindings *bindings, const struct pf_reach *r
 	}
 }
 
+static int any_redirects(const struct pf_reach *reach)
+{
+	int any = 0;
+	for (uint32_t i = 0; i < reach->progs.count; i++)
+		any |= ((const struct pf_prog *)reach->progs.items[i])->redirects;
+	return any;
+}
+
 /* dp->links is sorted by hook, so each chain is a run of it. */
 static void fill_chains(struct pf_world *world, const struct pf_datapath *dp, const struct pf_reach *reach)
 {
 	struct pf_chain_entry *entry = (struct pf_chain_entry *)(world->chains + world->hooks);
 	const struct pf_link *link = dp->links;
+	const int redirects = any_redirects(reach);
 	for (uint32_t hook = 0; hook < world->hooks; hook++) {
 		struct pf_chain *chain = &world->chains[hook];
 		chain->entries = entry;
+		chain->redirects = (uint8_t)redirects;
 		for (; link && link->hook == hook; link = link->next) {
 			struct pf_prog *prog = pf_link_view(link);
 			if (!prog)

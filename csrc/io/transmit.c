@@ -274,6 +274,17 @@ static void tee_emit(struct pf_sink *sink, const struct pf_source *source, const
 	tee->second->emit(tee->second, source, desc, packet, verdict);
 }
 
+static void tee_depart(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
+		       const struct pf_packet *packet, const struct pf_verdict *verdict, struct pf_port port)
+{
+	struct pf_tee *tee = (struct pf_tee *)sink;
+
+	if (tee->first->depart)
+		tee->first->depart(tee->first, source, desc, packet, verdict, port);
+	if (tee->second->depart)
+		tee->second->depart(tee->second, source, desc, packet, verdict, port);
+}
+
 static enum pf_err tee_flush(struct pf_sink *sink, struct pf_diag *diag)
 {
 	struct pf_tee *tee = (struct pf_tee *)sink;
@@ -288,6 +299,7 @@ void pf_tee_init(struct pf_tee *tee, struct pf_sink *first, struct pf_sink *seco
 	tee->sink.actions = 0;
 	tee->sink.emit = tee_emit;
 	tee->sink.flush = tee_flush;
+	tee->sink.depart = first->depart || second->depart ? tee_depart : NULL;
 	tee->first = first;
 	tee->second = second;
 }

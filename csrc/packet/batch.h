@@ -89,6 +89,13 @@ struct pf_verdict {
 	const char *program; /* its name, while the worker is online: in emit; NULL when uncovered */
 };
 
+/* Where a redirect sends a packet: an interface, a CPU whose stack takes it, a socket's slot of an xskmap. */
+enum pf_port_kind { PF_PORT_IFINDEX, PF_PORT_CPU, PF_PORT_XSK };
+struct pf_port {
+	enum pf_port_kind kind;
+	uint32_t number;
+};
+
 #define PF_SOURCE_HEAD 16u
 
 /* Memory of malloc that changes hands; NULL and 0: none yet. */
@@ -114,6 +121,10 @@ struct pf_sink {
 	void (*emit)(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
 		     const struct pf_packet *packet, const struct pf_verdict *verdict);
 	enum pf_err (*flush)(struct pf_sink *sink, struct pf_diag *diag); /* while offline */
+	/* One copy of a redirected packet leaves by a port; as emit, and besides it. Per port in capture order. The bytes
+	 * (framed) are the caller's again on return. NULL: nobody takes them. */
+	void (*depart)(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
+		       const struct pf_packet *packet, const struct pf_verdict *verdict, struct pf_port port);
 };
 
 #endif

@@ -7,6 +7,7 @@
  * (trial.c). Per packet they set only what a program can observe (E2) and add to a tally on the stack.
  */
 #include "round.h"
+#include "route.h"
 
 #include <string.h>
 
@@ -62,7 +63,7 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 		const uint32_t action = pf_action_of(retval);
 		tally->packets[action]++;
 		tally->bytes[action] += d->caplen;
-		if (told) {
+		if (told || PF_UNLIKELY(action == PF_XDP_REDIRECT)) {
 			struct pf_verdict verdict = {
 				.retval = retval,
 				.action = (uint8_t)action,
@@ -72,6 +73,8 @@ INLINE void run_chain(struct pf_worker *w, const struct pf_chain *chain, const s
 				.generation = entry->generation,
 				.program = entry->prog->name,
 			};
+			if (action == PF_XDP_REDIRECT)
+				pf_route_packet(w, round, i, &verdict);
 			tell(round, i, &x->packet, &verdict);
 		}
 	}
@@ -161,12 +164,23 @@ static void run_single_quiet(struct pf_worker *w, const struct pf_chain *c, cons
 	run_single(w, c, r, t, 0);
 }
 
+static void run_single_each(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 1, 1);
+}
+
 static void run_single_told(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
 {
 	if (in_place(c->entries->prog))
 		run_single(w, c, r, t, 1);
 	else
-		run_chain(w, c, r, t, 1, 1);
+		run_single_each(w, c, r, t);
+}
+
+/* Programs that name targets: packet by packet, since only the last run's is known. */
+static void run_single_followed(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
+{
+	run_chain(w, c, r, t, 1, 0);
 }
 
 static void run_many_quiet(struct pf_worker *w, const struct pf_chain *c, const struct round *r, struct tally *t)
@@ -213,6 +227,8 @@ static void run_part(struct pf_worker *w, const struct pf_chain *chain, const st
 		run_empty(w, round, tally);
 	else if (PF_UNLIKELY(chain->watched))
 		pf_run_watched(w, chain, round, tally);
+	else if (chain->count == 1 && PF_UNLIKELY(chain->redirects))
+		(told ? run_single_each : run_single_followed)(w, chain, round, tally);
 	else if (chain->count == 1)
 		(told ? run_single_told : run_single_quiet)(w, chain, round, tally);
 	else
@@ -282,6 +298,8 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, struct 
 	} else {
 		run_part(w, chain, round, tally);
 	}
+	if (PF_UNLIKELY(w->routes != NULL))
+		pf_route_depart(w, round);
 	w->exec->bindings = NULL;
 }
 

@@ -40,8 +40,12 @@ void pf_share_clear(struct pf_pipeline *p, struct pf_share *share, int all)
 		share->pieces->used = 0;
 	if (freed)
 		atomic_fetch_sub_explicit(&p->copied, freed, memory_order_relaxed);
-	share->name_count = 0;
+	share->name_count = share->parting_count = share->parting_told = 0;
+	share->lost = 0;
 	if (all) {
+		free(share->partings);
+		share->partings = NULL;
+		share->parting_room = 0;
 		free(share->names);
 		share->names = NULL;
 		share->name_capacity = 0;
@@ -90,14 +94,18 @@ static int keep_bytes(struct pf_pipeline *p, struct pf_share *share, struct pf_o
 	return 1;
 }
 
+static uint32_t place_of(const struct pf_lane *lane, const struct pf_desc *desc)
+{
+	return lane->places ? lane->places[desc - lane->desc] : (uint32_t)(desc - lane->block->desc);
+}
+
 void pf_outcome_keep(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
 		     const struct pf_packet *packet, const struct pf_verdict *verdict)
 {
 	struct pf_lane *lane = (struct pf_lane *)sink;
 	struct pf_block *block = lane->block;
 	struct pf_share *share = &block->shares[lane->number];
-	const uint32_t place = lane->places ? lane->places[desc - lane->desc] : (uint32_t)(desc - block->desc);
-	struct pf_outcome *o = &block->outcomes[place];
+	struct pf_outcome *o = &block->outcomes[place_of(lane, desc)];
 	(void)source;
 	o->action = verdict->action;
 	if (!(block->actions >> verdict->action & 1))
@@ -144,4 +152,69 @@ int pf_outcome_tell(const struct pf_block *block, uint32_t place, uint32_t worke
 	};
 	sink->emit(sink, block->source, &block->desc[place], &packet, &verdict);
 	return 1;
+}
+
+static struct pf_parting *new_parting(struct pf_share *share)
+{
+	if (share->parting_count == share->parting_room) {
+		const uint32_t room = share->parting_room ? 2 * share->parting_room : 64;
+		struct pf_parting *more = realloc(share->partings, room * sizeof(*more));
+		if (!more)
+			return NULL;
+		share->partings = more;
+		share->parting_room = room;
+	}
+	return &share->partings[share->parting_count];
+}
+
+void pf_outcome_part(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
+		     const struct pf_packet *packet, const struct pf_verdict *verdict, struct pf_port port)
+{
+	struct pf_lane *lane = (struct pf_lane *)sink;
+	struct pf_share *share = &lane->block->shares[lane->number];
+	const uint32_t linear = (uint32_t)(packet->data_end - packet->data), len = linear + packet->extra_len;
+	struct pf_parting *p = lane->block->ported ? new_parting(share) : NULL;
+	uint8_t *to = p ? reserve(lane->pipeline, share, len) : NULL;
+	(void)source;
+	if (!lane->block->ported)
+		return;
+	if (!to || !name_of(share, verdict->program, &p->name)) {
+		share->lost = 1;
+		return;
+	}
+	memcpy(to, packet->data, linear);
+	if (packet->extra_len)
+		memcpy(to + linear, packet->extra, packet->extra_len);
+	p->port = port;
+	p->place = place_of(lane, desc);
+	p->len = len;
+	p->data = to;
+	p->generation = verdict->generation;
+	p->retval = verdict->retval;
+	p->engine = verdict->engine;
+	share->parting_count++;
+}
+
+int pf_outcome_tell_partings(const struct pf_block *block, uint32_t place, uint32_t worker, struct pf_sink *sink)
+{
+	struct pf_share *share = &block->shares[worker];
+	for (; share->parting_told < share->parting_count; share->parting_told++) {
+		const struct pf_parting *p = &share->partings[share->parting_told];
+		uint8_t *const data = (uint8_t *)(uintptr_t)p->data, *const end = data + p->len;
+		if (p->place != place)
+			break;
+		const struct pf_packet packet = {
+			.data = data, .data_end = end, .data_meta = data, .extra = end, .framed = 1
+		};
+		const struct pf_verdict verdict = {
+			.retval = p->retval,
+			.action = PF_XDP_REDIRECT,
+			.covered = 1,
+			.engine = p->engine,
+			.generation = p->generation,
+			.program = share->names[p->name],
+		};
+		sink->depart(sink, block->source, &block->desc[place], &packet, &verdict, p->port);
+	}
+	return !share->lost;
 }

@@ -44,6 +44,7 @@ static int make_lane(struct pf_pipeline *p, uint32_t number, struct pf_worker *w
 {
 	struct pf_lane *lane = &p->lanes[number];
 	lane->sink.emit = pf_outcome_keep;
+	lane->sink.depart = pf_outcome_part;
 	lane->pipeline = p;
 	lane->number = number;
 	lane->worker = worker;
@@ -160,7 +161,8 @@ static void flush(struct pf_pipeline *p, struct pf_sink *sink)
 
 static void tell(struct pf_pipeline *p, const struct pf_block *block, uint32_t i, uint32_t worker, struct pf_sink *sink)
 {
-	if (PF_LIKELY(pf_outcome_tell(block, i, worker, sink)))
+	if (PF_LIKELY(pf_outcome_tell(block, i, worker, sink) &&
+		      (!block->ported || pf_outcome_tell_partings(block, i, worker, sink))))
 		return;
 	flush(p, sink); /* what came before is good */
 	if (!p->failed.err)
@@ -326,6 +328,7 @@ static enum pf_err fill_block(struct pf_pipeline *p, struct pf_source *source, s
 	block->n = 0;
 	block->source = source;
 	block->told = sink != NULL;
+	block->ported = sink && sink->depart;
 	block->actions = !sink || !sink->actions ? UINT32_MAX : sink->actions;
 	enum pf_err err = source->next(source, &batch, diag);
 	if (err || !batch.n)

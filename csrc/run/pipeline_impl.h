@@ -33,10 +33,25 @@ struct pf_piece {
 	uint8_t bytes[];
 };
 
+/* A packet that leaves by a port. */
+struct pf_parting {
+	struct pf_port port;
+	uint32_t place; /* in the block: they come in its order */
+	uint32_t len;
+	const uint8_t *data; /* in a piece */
+	uint64_t generation;
+	uint32_t retval;
+	uint16_t name;
+	uint8_t engine;
+};
+
 struct pf_share {
 	struct pf_piece *pieces; /* the one with room first */
 	char (*names)[PF_NAME_MAX];
 	uint32_t name_count, name_capacity;
+	struct pf_parting *partings;
+	uint32_t parting_count, parting_room, parting_told;
+	uint8_t lost; /* there was no memory to keep one */
 	uint64_t took_ns; /* of the worker's processor */
 };
 
@@ -51,6 +66,7 @@ struct pf_block {
 	uint32_t n;
 	uint32_t ingress_ifindex;
 	uint8_t told;               /* there is a sink */
+	uint8_t ported;             /* it takes what leaves by a port */
 	uint32_t actions;           /* that it takes */
 	struct pf_source *source;   /* for nothing but the sink's emit */
 };
@@ -105,6 +121,10 @@ void pf_crew_wait(struct pf_pipeline *p, uint64_t target, uint64_t deadline_ns);
 /* outcome.c: the emit of a lane's sink. */
 void pf_outcome_keep(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
 		     const struct pf_packet *packet, const struct pf_verdict *verdict);
+/* The depart of a lane's sink, where the driver's has one; and telling that of a packet, 0: one was lost. */
+void pf_outcome_part(struct pf_sink *sink, const struct pf_source *source, const struct pf_desc *desc,
+		     const struct pf_packet *packet, const struct pf_verdict *verdict, struct pf_port port);
+int pf_outcome_tell_partings(const struct pf_block *block, uint32_t place, uint32_t worker, struct pf_sink *sink);
 /* Gives the share's copies back. all: keeps nothing for the next block. */
 void pf_share_clear(struct pf_pipeline *p, struct pf_share *share, int all);
 /* Tells the sink what became of a packet; 0: it was lost. */

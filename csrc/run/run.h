@@ -40,6 +40,7 @@ struct pf_worker {
 	uint32_t linear_limit;
 	struct pf_exec *exec;
 	struct pf_exec *second;   /* of candidates in the shadow; made when the first one runs */
+	struct pf_routes *routes; /* where REDIRECT leads (route.h); NULL: none was followed yet */
 	struct pf_trial *tripped; /* claimed in this batch (G4), a reference each */
 	struct pf_run_stats stats;
 	struct pf_generations generations;

@@ -1,6 +1,7 @@
 /* trial.c - the loop over a batch in whose chain a trial runs: shadows on copies, canaries by flow, and their counters. Every
  * other chain has the loops of batch.c, which know nothing of this. */
 #include "round.h"
+#include "route.h"
 
 #include "../hook/clock.h"
 #include "../packet/flow_hash.h"
@@ -294,6 +295,8 @@ void pf_run_watched(struct pf_worker *w, const struct pf_chain *chain, const str
 		tally->packets[action]++;
 		tally->bytes[action] += d->caplen;
 		w->stats.engine_packets[engine]++;
+		if (action == PF_XDP_REDIRECT)
+			pf_route_packet(w, round, i, &verdict);
 		tell(round, i, &w->exec->packet, &verdict);
 	}
 	look(w, chain, s.place);

@@ -1,5 +1,5 @@
 /* worker.c - a worker's and a batch's beginning and end. */
-#include "run.h"
+#include "route.h"
 
 #include <stdlib.h>
 
@@ -76,6 +76,7 @@ void pf_worker_destroy(struct pf_worker *w)
 	}
 	if (w->second)
 		pf_exec_destroy(w->second);
+	pf_routes_destroy(w->routes);
 	pf_datapath_put(w->dp);
 	free(w);
 }

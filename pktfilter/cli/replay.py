@@ -27,6 +27,7 @@ from .options import (
     watch_option,
     write_options,
 )
+from .ports import port_option, ports_of
 from .programs import load_program
 from .running import (
     LONG_SECONDS,
@@ -113,6 +114,7 @@ def _swap_option(text: str) -> tuple[int, str]:
     "faults, drops 5 points more or less, or takes over twice as long. All but faults are judged once "
     "each program ran 1000 packets.",
 )
+@port_option("FILE")
 @timing_options
 @linear_option
 @unverified_option
@@ -145,6 +147,7 @@ def replay_command(
     unverified: bool,
     watch: bool,
     control: Path | None,
+    ports: tuple[str, ...],
     **timing: Any,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
@@ -157,7 +160,7 @@ def replay_command(
     resolve_engine(engine)
     timed = timing_of(timing, workers)
     parsed = [_swap_option(text) for text in swaps]
-    to_stdout = write == "-"
+    to_stdout = write == "-" or any(text.endswith("=-") for text in ports)
     loaded: dict[str, Program] = {}
 
     def program(text: str) -> Program:
@@ -186,6 +189,7 @@ def replay_command(
             swaps=plan,
             on_progress=on_progress,
             on_trace=print_trace,
+            ports=ports_of(ports),
             **timed,
         )
         after = LONG_SECONDS if control is None else 0.0

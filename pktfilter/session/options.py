@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
@@ -20,8 +21,12 @@ WORKERS_MAX: int = _pipeline.WORKERS_MAX
 MAX_GAP = 60.0
 
 
-def blame(error: Any, source: Source, sink: Sink | None, injector: Any = None) -> Any:
+def blame(
+    error: Any, source: Source, sink: Sink | None, injector: Any = None, ports: Any = None
+) -> Any:
     """Puts the name of file or interface into an error of the core; damage of compression comes first."""
+    if ports is not None and ports.claim(error):
+        return error
     if getattr(error, "port", None) is not None:
         error.file = error.file or injector.interface
         return error
@@ -65,6 +70,14 @@ def accept_interface(source: Source, hook: Hook, others: Iterable[Program] = ())
         error.place = f"interface {index}: {error.place}"
         raise
     source.reader.accept(index)
+
+
+def total_size(names: Iterable[str]) -> int | None:
+    """Bytes of all these files; None where one's size is not known."""
+    try:
+        return sum(os.path.getsize(name) for name in names)
+    except OSError:
+        return None
 
 
 def check_options(hook: Hook, batch: int, workers: int, seed: int) -> None:

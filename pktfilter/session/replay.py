@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,10 @@ from .options import (
     blame,
     check_options,
     link_options,
+    total_size,
 )
 from .pacing import Timing, check_injection, sending_failed
+from .ports import Destinations, PortKey, PortTarget, redirects
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions
 
@@ -78,6 +79,7 @@ class Replay:
         to_time: TimeLike | None = None,
         max_gap: float | None = MAX_GAP,
         inject: str | None = None,
+        ports: Mapping[PortKey, PortTarget] | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
@@ -109,6 +111,7 @@ class Replay:
             from .injection import Injector
 
             self._injector = Injector(inject)
+        self._ports = None if ports is None else Destinations(ports)
         self.hook = hook
         self._swaps = sorted(swaps, key=lambda swap: swap[0])
         self._as_ethernet = as_ethernet
@@ -125,7 +128,7 @@ class Replay:
             overlap=False if self._timing.paced else overlap,
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
-        self._total = self._timing.total(_total_size(self.names))
+        self._total = self._timing.total(total_size(self.names))
         self._done_bytes = 0
         self._pace: tuple[float, int | None] = (0.0, 0)  # seconds, stored bytes of this input
         self._tiers: TierUp | None = None
@@ -165,6 +168,8 @@ class Replay:
                             buffer=1 if self._timing.paced and self._write == STDOUT else 0,
                         )
                     )
+                if self._ports is not None:
+                    self._ports.enter(stack, self.names, self._write)
                 start = time.perf_counter()
                 out = self._out(sink)
                 for number, name in self._inputs():
@@ -187,6 +192,8 @@ class Replay:
         for worker in self._runner.workers:
             self.hook._enter(worker)
             stack.callback(self.hook._leave, worker)
+        if self._ports is not None:
+            self._ports.prepare(self._runner.workers)
         for _, _, program in self._swaps:  # refused now rather than at its packet
             self.hook.datapath._ref.admits(program._ref)
         stack.callback(self._collect)
@@ -210,9 +217,10 @@ class Replay:
 
     def _out(self, sink: Sink | None) -> PacketSink | None:
         """Where packets go."""
+        out: PacketSink | None = None if sink is None else sink.writer
         if self._injector is not None:
-            return self._injector.beside(sink)
-        return None if sink is None else sink.writer
+            out = self._injector.beside(sink)
+        return out if self._ports is None else self._ports.beside(out)
 
     def _run_input(
         self, number: int, name: str, sink: Sink | None, out: PacketSink | None, start: float
@@ -241,7 +249,7 @@ class Replay:
                 if not (self._stopped or self._timing.done):
                     source.check()
             except (CaptureError, OutputError, InterfaceError) as error:
-                self._note(blame(error, source, sink, self._injector), report)
+                self._note(blame(error, source, sink, self._injector, self._ports), report)
             except ExpressionError as error:
                 self._note(error, report)
             except KeyboardInterrupt:
@@ -317,6 +325,8 @@ class Replay:
         )
 
     def _finish_sink(self, sink: Sink | None, iface: Any) -> None:
+        if self._ports is not None:
+            self._ports.finish(iface, self._result)
         if sink is None:
             return
         try:
@@ -341,6 +351,7 @@ class Replay:
             stats["faults"],
             stats["batches"],
         )
+        result.redirects = redirects(self._runner.workers, result.actions["redirect"])
         result.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
         if self._tiers is not None:
             result.note_tiers(self._tiers)
@@ -367,7 +378,8 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     `limit` (packets over all passes), `from_time` and `to_time` (from <= time < to: ISO 8601, seconds since
     the epoch, "+SECONDS" after the first packet, datetime, timedelta), `max_gap` (longest pause of the
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
-    send).
+    send). `ports` gives redirected packets destinations: {3: "out3.pcap", "cpu:2": callable, 4: None}
+    (`session.ports`); an ifindex that is not in it does not exist, and packets for it are errors.
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output
@@ -383,13 +395,3 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     if result.interrupted:
         raise KeyboardInterrupt
     return result
-
-
-def _total_size(names: Iterable[str]) -> int | None:
-    total = 0
-    for name in names:
-        try:
-            total += os.path.getsize(name)
-        except OSError:
-            return None
-    return total

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..handles.trial_report import TrialReport
     from .injection import Injection
     from .pacing import TimingReport
+    from .ports import Redirects
 
 
 @dataclass()
@@ -45,7 +46,8 @@ class ReplayResult:
     is what a shadow or canary that ran beside it found (set by `replay --shadow` and `--canary`);
     `timing` what came of speed, passes, limit and span, `injected` of packets for an interface, each
     None where it was not asked for. `compiled` lists programs that were compiled, or why they could not
-    be, in `compile_s` in all; `tier_ups` counts publications of better code while packets ran.
+    be, in `compile_s` in all; `tier_ups` counts publications of better code while packets ran. `redirects`
+    says by target what became of redirected packets.
     """
 
     packets: int = 0
@@ -63,6 +65,7 @@ class ReplayResult:
     workers: int = 1
     batch: int = DEFAULT_BATCH
     batches: int = 0
+    redirects: dict[str, Redirects] = field(default_factory=dict)
     seed: int = 0
     tier_ups: int = 0
     compiled: list[Compiled] = field(default_factory=list)
@@ -92,6 +95,7 @@ class ReplayResult:
         result["swaps"] = [asdict(swap) for swap in self.swaps]
         result["compiled"] = [asdict(entry) for entry in self.compiled]
         result["inputs"] = [asdict(entry) for entry in self.inputs]
+        result["redirects"] = {port: asdict(row) for port, row in self.redirects.items()}
         result["trial"] = None if self.trial is None else self.trial.to_json()
         result["timing"] = None if self.timing is None else self.timing.to_json()
         result["injected"] = None if self.injected is None else asdict(self.injected)
