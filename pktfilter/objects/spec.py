@@ -35,6 +35,7 @@ _INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps")
 _FD_VALUED = ("prog_array", *MAP_IN_MAP)
 _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
+_HINTS = {"max_entries": "set it with load(max_entries=...) or --max-entries NAME=N"}
 
 
 @dataclass()
@@ -89,7 +90,7 @@ class MapSpec:
                 raise self._bad(f"{attribute} is out of range", value, "an unsigned 32-bit number")
         for attribute in ("key_size", "value_size", "max_entries"):
             if getattr(self, attribute) == 0:
-                raise self._bad(f"{attribute} is missing", 0, "at least 1")
+                raise self._bad(f"{attribute} is missing", 0, "at least 1", _HINTS.get(attribute))
         if self.type in _INDEXED and self.key_size != 4:
             raise self._bad("key_size is wrong for the type", self.key_size, 4)
         if self.type in _FD_VALUED and self.value_size != 4:
@@ -102,7 +103,8 @@ class MapSpec:
                 raise self._bad("flags are wrong for the type", self.flags, "BPF_F_NO_PREALLOC")
         if (self.type in MAP_IN_MAP) != (self.inner is not None):
             has = "no inner map" if self.inner is None else "an inner map"
-            raise self._bad("map definition does not fit its type", has)
+            hint = "give one with load(inner=...)" if self.inner is None else None
+            raise self._bad("map definition does not fit its type", has, hint=hint)
         if self.inner is not None:
             if self.inner.inner is not None or self.inner.type == "prog_array":
                 raise self._bad("inner map cannot have this type", self.inner.type)
@@ -128,9 +130,11 @@ class MapSpec:
             expected = f"a multiple of 4, and 4 bytes inside of {self.value_size}"
             raise self._bad("lock is at a wrong offset", lock, expected)
 
-    def _bad(self, message: str, found: object = None, expected: object = None) -> InputError:
+    def _bad(
+        self, message: str, found: object = None, expected: object = None, hint: str | None = None
+    ) -> InputError:
         place = f"map '{self.name}'" if self.name else f"map of type {self.type}"
-        return InputError(message, place=place, found=found, expected=expected)
+        return InputError(message, place=place, found=found, expected=expected, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +333,7 @@ class ObjectSpec:
                     symbol=spec.name,
                     found=error.found,
                     expected=error.expected,
+                    hint=error.hint,
                 ) from error
         if program is not None and program not in self.programs:
             expected = ", ".join(self.programs) or "no programs at all"
