@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from ..session.live_results import LiveResult
 from ..sinks import WRITE_CHOICES
 from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
     control_option,
@@ -132,6 +134,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
 @batch_option(DEFAULT_LIVE_BATCH)
 @linear_option
 @unverified_option
+@map_options
 @watch_option
 @control_option("")
 @json_option
@@ -165,6 +168,7 @@ def live_command(
     control: Path | None,
     as_json: bool,
     quiet: bool,
+    **rest: Any,
 ) -> int:
     """Runs PROG over the packets of an interface, until a limit or Ctrl-C (exit status 130)."""
     if write is None:
@@ -183,9 +187,13 @@ def live_command(
     if files is not None and not (rotate_bytes or rotate_seconds):
         raise UsageError("--files is about rotation", hint="add --rotate-size or --rotate-time")
     resolve_engine(engine)
+    kept = map_files_of(rest)
     hook = Hook("ingress")
-    link = hook.attach(load_program(prog, verify=not unverified)[1])
-    to_stdout = write == "-"
+    to_stdout = write == "-" or kept.to_stdout
+    obj, program = load_program(prog, verify=not unverified, edit=kept.resize_own)
+    kept.check(obj, write == "-")
+    kept.load(obj)
+    link = hook.attach(program)
     announced: list[str] = []  # said once the interfaces are open
     with _table(not (as_json or quiet)) as on_progress:
         run = Live(
@@ -218,15 +226,20 @@ def live_command(
         )  # fmt: skip
         with (
             controlled(
-                hook.datapath, f"live {interface} {prog}", path=control, tell=announced.append
+                hook.datapath,
+                f"live {interface} {prog}",
+                path=control,
+                tell=announced.append,
+                edit=kept.resize,
             ),
-            watched(watch, prog, link),
+            watched(watch, prog, link, edit=kept.resize),
             interruptible(lambda: run.stop("interrupted")),
         ):
             result = run.run()
     _print(result, as_json=as_json, quiet=quiet, to_stdout=to_stdout)
     for error in result.errors:
         click.echo(f"pktfilter: {error}", err=True)
+    kept.save(obj, link)
     if result.ended == "interrupted":
         return EXIT_INTERRUPTED
     return EXIT_REFUSED if result.errors else 0

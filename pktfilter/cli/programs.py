@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from .._core.isa import MAX_INSNS
 from ..errors import InputError
@@ -110,9 +111,20 @@ def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
     return next(iter(spec.programs.values()))
 
 
-def load_program(text: str, *, verify: bool = True, workers: int = 1) -> tuple[Object, Program]:
-    """The loaded object of PROG and the program it means; its per-CPU maps have a value per worker."""
+def load_program(
+    text: str,
+    *,
+    verify: bool = True,
+    workers: int = 1,
+    edit: Callable[[ObjectSpec], None] | None = None,
+) -> tuple[Object, Program]:
+    """The loaded object of PROG and the program it means; its per-CPU maps have a value per worker.
+
+    `edit` changes the object's specs first.
+    """
     spec, name = spec_of(text)
     chosen = choose(spec, name)
+    if edit is not None:
+        edit(spec)
     obj = load(spec, cpus=max(default_cpus(), workers), verify=verify)
     return obj, obj.programs[chosen.name]

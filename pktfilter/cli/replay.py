@@ -17,6 +17,7 @@ from ..handles.program import Program, resolve_engine
 from ..session import DEFAULT_BATCH, WORKERS_MAX, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
     control_option,
@@ -116,6 +117,7 @@ def _swap_option(text: str) -> tuple[int, str]:
 )
 @port_option("FILE")
 @timing_options
+@map_options
 @linear_option
 @unverified_option
 @watch_option
@@ -148,7 +150,7 @@ def replay_command(
     watch: bool,
     control: Path | None,
     ports: tuple[str, ...],
-    **timing: Any,
+    **rest: Any,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
     if write is None and (which or comment):
@@ -158,14 +160,22 @@ def replay_command(
         )
     check_trial_options(shadow, canary, fraction, guard, swaps)
     resolve_engine(engine)
-    timed = timing_of(timing, workers)
+    files = map_files_of(rest)
+    timed = timing_of(rest, workers)
     parsed = [_swap_option(text) for text in swaps]
-    to_stdout = write == "-" or any(text.endswith("=-") for text in ports)
+    to_stdout = write == "-" or files.to_stdout or any(text.endswith("=-") for text in ports)
     loaded: dict[str, Program] = {}
+    obj, loaded[prog] = load_program(
+        prog, verify=not unverified, workers=workers, edit=files.resize_own
+    )
+    files.check(obj, write == "-")
+    files.load(obj)
 
     def program(text: str) -> Program:
         if text not in loaded:
-            loaded[text] = load_program(text, verify=not unverified, workers=workers)[1]
+            loaded[text] = load_program(
+                text, verify=not unverified, workers=workers, edit=files.resize
+            )[1]
         return loaded[text]
 
     hook = Hook("ingress")
@@ -194,8 +204,10 @@ def replay_command(
         )
         after = LONG_SECONDS if control is None else 0.0
         with (
-            controlled(hook.datapath, f"replay {prog}", path=control, after=after),
-            watched(watch, prog, link),
+            controlled(
+                hook.datapath, f"replay {prog}", path=control, after=after, edit=files.resize
+            ),
+            watched(watch, prog, link, edit=files.resize),
             interruptible(run.stop),
         ):
             # Last, so that nothing which fails before leaves a trial behind.
@@ -213,6 +225,7 @@ def replay_command(
         )
     for error in result.errors:
         click.echo(f"pktfilter: {error}", err=True)
+    files.save(obj, link)
     if result.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_REFUSED if result.errors else 0

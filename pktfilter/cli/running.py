@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,11 @@ LONG_SECONDS = 1.0
 """A replay that takes longer than this says where it can be controlled."""
 
 
-def parse(prog: str) -> tuple[ObjectSpec, str]:
-    """PROG's parsed object, and the name of the program that it means."""
+def parse(prog: str, edit: Callable[[ObjectSpec], None] | None = None) -> tuple[ObjectSpec, str]:
+    """PROG's parsed object, changed by `edit`, and the name of the program that it means."""
     spec, name = spec_of(prog)
+    if edit is not None:
+        edit(spec)
     return spec, choose(spec, name).name
 
 
@@ -70,8 +73,11 @@ def controlled(
     path: Path | None = None,
     after: float = 0.0,
     tell: Callable[[str], None] = say,
+    edit: Callable[[ObjectSpec], None] | None = None,
 ) -> Iterator[None]:
     """Listens on a control socket meanwhile, from `after` seconds on; `tell` is told where.
+
+    `edit` changes the specs of the objects that it loads.
 
     A socket that cannot be made stops the run only where the user named it.
     """
@@ -82,7 +88,7 @@ def controlled(
             from ..control import ControlServer
 
             try:
-                server = ControlServer(datapath, parse, path=path, title=title)
+                server = ControlServer(datapath, partial(parse, edit=edit), path=path, title=title)
                 stack.callback(server.close)
                 server.start()
             except PktfilterError as error:
@@ -109,7 +115,9 @@ def _end(timer: threading.Timer) -> None:
 
 
 @contextmanager
-def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
+def watched(
+    wanted: bool, prog: str, link: Link, *, edit: Callable[[ObjectSpec], None] | None = None
+) -> Iterator[None]:
     """Publishes the program anew whenever its file changes meanwhile.
 
     The maps are carried over. A file that is no good leaves the running program alone, and what is
@@ -123,7 +131,7 @@ def watched(wanted: bool, prog: str, link: Link) -> Iterator[None]:
         raise UsageError("--watch looks at a file", found=prog, expected="FILE.o or FILE.s")
 
     def changed() -> None:
-        spec, name = parse(prog)
+        spec, name = parse(prog, edit)
         update = link.update(spec, program=name, maps="carry", cause="watch", timeout=30.0)
         say(f"watch: {prog}: generation {update.generation}, published in {update.publish_ns} ns")
 

@@ -10,6 +10,7 @@ import click
 from ..handles.verification import Verification, verify
 from ..objects import ObjectSpec, ProgramSpec
 from . import EXIT_REFUSED
+from .map_options import MapFiles, entries_of_option, max_entries_option
 from .programs import choose, spec_of
 
 _COLOURS = {
@@ -23,10 +24,13 @@ _COLOURS = {
 @click.command(name="verify", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("prog")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@max_entries_option
 @click.option("--log", is_flag=True, help="Print the verifier's states as it explores.")
-def verify_command(prog: str, as_json: bool, log: bool) -> int:
+def verify_command(prog: str, as_json: bool, log: bool, max_entries: tuple[str, ...]) -> int:
     """Proves PROG safe, or says why it cannot be proved; all programs of the object without a NAME."""
+    sizes = MapFiles(entries_of_option(max_entries))
     spec, name = spec_of(prog)
+    sizes.resize_own(spec)
     chosen = (
         [choose(spec, name)]
         if name is not None or not spec.programs

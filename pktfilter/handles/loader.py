@@ -44,27 +44,27 @@ def load(
     source: str | os.PathLike[str] | ObjectSpec,
     *,
     max_entries: Mapping[str, int] | None = None,
+    inner: Mapping[str, MapSpec | Map] | None = None,
     cpus: int | None = None,
     verify: bool = True,
     maps: Mapping[str, Map] | None = None,
 ) -> Object:
     """Loads an object file (or an edited spec): creates its maps, then its programs.
 
-    `max_entries` sets the sizes of maps by name; `cpus` is the number of values per key of per-CPU
-    maps (default: the machine's CPUs). `maps` are existing maps to use, by name, in place of new
-    ones: they keep their contents, and one that does not fit raises `MapMismatch`. Raises
-    `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
+    `max_entries` sets the sizes of maps by name, and `inner` what the inner maps of maps of maps are,
+    for objects that leave it open: a definition, or a map that is like them. `cpus` is the number of
+    values per key of per-CPU maps (default: the machine's CPUs). `maps` are existing maps to use, by
+    name, in place of new ones: they keep their contents, and one that does not fit raises
+    `MapMismatch`. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
     where a program cannot be proved safe; with `verify=False` programs stay unverified, and only the
     checked interpreter runs them.
     """
     spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
     for name, entries in (max_entries or {}).items():
-        if name not in spec.maps:
-            known = ", ".join(spec.maps) or "no maps at all"
-            raise InputError(
-                f"no map named '{name}' to size", file=spec.path, expected=f"one of: {known}"
-            )
-        spec.maps[name].max_entries = entries
+        _named(spec, name, "to size").max_entries = entries
+    for name, template in (inner or {}).items():
+        outer = _named(spec, name, "to give an inner map")
+        outer.inner = template.spec if isinstance(template, Map) else template
     spec.check_supported()
     obj = Object(path=spec.path, license=spec.license, skipped=list(spec.skipped))
     numbers = spec.map_fds
@@ -104,11 +104,23 @@ def load(
     return obj
 
 
+def _named(spec: ObjectSpec, name: str, purpose: str) -> MapSpec:
+    if name not in spec.maps:
+        known = ", ".join(spec.maps) or "no maps at all"
+        raise InputError(
+            f"no map named '{name}' {purpose}", file=spec.path, expected=f"one of: {known}"
+        )
+    return spec.maps[name]
+
+
 def check_map_fits(name: str, existing: Map, spec: MapSpec) -> None:
     """Raises `MapMismatch` where an existing map is not what the definition says."""
     found = [(name, *row) for row in differences(existing, spec)]
     if found:
-        raise mismatch(found)
+        error = mismatch(found)
+        error.message = error.message.replace("the new program", "the object")
+        error.hint = "give a map of the object's definition, or change that in its spec"
+        raise error
 
 
 def mismatch(found: list[tuple[str, str, object, object]]) -> MapMismatch:

@@ -6,6 +6,7 @@ dump holds, loading gives back exactly: a key or value that its type cannot expr
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, MapError
 from ..objects.codec import is_bytes, shown
-from .map_text import Row, read_rows
+from .map_text import Row, csv_text, json_text, parse_file, read_rows, write_text
 from .maps import Map
 from .program import Program
 
@@ -167,19 +168,21 @@ def _value(into: Map, row: Row, programs: Mapping[str, Program]) -> Any:
     if into.spec.inner is not None:
         return _inner(into, row, programs)
     if into.per_cpu and isinstance(row.value, list):
-        if len(row.value) != into.cpus:
+        if len(row.value) > into.cpus:
             raise _bad(
                 into,
                 row,
-                "a per-CPU map takes one value for each CPU id",
+                "there are more values than CPU ids",
                 len(row.value),
-                into.cpus,
+                f"at most {into.cpus}",
             )
         encode = into.types.encode_value
-        return [
+        given = [
             _converted(row, each, into.value_size, partial(encode, step=f"[{i}]"))
             for i, each in enumerate(row.value)
         ]
+        # From a machine with fewer: the others have counted nothing.
+        return given + [bytes(into.value_size)] * (into.cpus - len(given))
     return _converted(row, row.value, into.value_size, into.types.encode_value)
 
 
@@ -263,3 +266,51 @@ def _prefix_of(key: bytes) -> bytes:
     width = 8 * (len(key) - 4)
     data = int.from_bytes(key[4:], "big") >> (width - length) << (width - length)
     return key[:4] + data.to_bytes(len(key) - 4, "big")
+
+
+def fill_all(
+    maps: Mapping[str, Map], file: str, *, programs: Mapping[str, Program] | None = None
+) -> None:
+    """Fills the maps that a file of `dump_all` names; raises as `fill`, and for a name that is not there."""
+    parsed = parse_file(file)
+    if not isinstance(parsed, dict):
+        raise InputError(
+            "the file is not one of several maps",
+            file=file,
+            found=shown(parsed),
+            expected='{"NAME": [{"key": ..., "value": ...}]}',
+        )
+    for name in parsed:
+        if name not in maps:
+            known = ", ".join(maps) or "none at all"
+            raise InputError(
+                f"there is no map named '{name[:60]}'", file=file, expected=f"one of: {known}"
+            )
+    for name in parsed:
+        try:
+            fill(maps[name], parsed, programs=programs)
+        except (InputError, MapError) as error:
+            error.file = file
+            raise
+
+
+def dump(of: Map, file: str) -> None:
+    """Writes the entries of a map to a file, CSV by its name, else JSON; "-" is standard output."""
+    entries = entries_of(of)
+    as_csv = file.lower().endswith(".csv")
+    write_text(file, csv_text(entries) if as_csv else json_text(entries) + "\n")
+
+
+def dump_all(maps: Mapping[str, Map], file: str) -> None:
+    """Writes the entries of maps to a JSON file, but of those that are a part of the program.
+
+    Those are constants (read-only or frozen), prog arrays, and maps whose contents have no keys.
+    """
+    parts = [
+        f"{json.dumps(name)}: {json_text(entries_of(each))}"
+        for name, each in maps.items()
+        if each.key_size
+        and each.type != "prog_array"
+        and not (each.spec.frozen or each.spec.readonly_prog)
+    ]
+    write_text(file, "{\n" + ",\n".join(parts) + "\n}\n")

@@ -8,10 +8,12 @@ import json
 import math
 import os
 import re
+import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..objects.codec import Array, Bool, Codec, Float, shown
 from ..objects.codec_record import Record
 
@@ -337,3 +339,38 @@ def json_text(entries: list[dict[str, Any]]) -> str:
     """Entries as a JSON list, one to a line."""
     lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries)
     return f"[\n{lines}\n]" if lines else "[]"
+
+
+def parse_file(file: str) -> Any:
+    """The JSON value of a file."""
+    return parse_json(_read(file), file)
+
+
+def write_text(file: str, text: str) -> None:
+    """Writes a whole file or none: what was there before stays until the new one is complete.
+
+    "-" is standard output. Raises `OutputError`.
+    """
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        if os.path.exists(file) and not os.path.isfile(file):  # a pipe, a terminal
+            with open(file, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            return
+        real = os.path.realpath(file)
+        number, name = tempfile.mkstemp(dir=os.path.dirname(real) or ".", prefix=".pktfilter-")
+        try:
+            with open(number, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(name, os.stat(real).st_mode & 0o777 if os.path.exists(real) else 0o666 & ~mask)
+            os.replace(name, real)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"the map file cannot be written: {reason}", file=file) from error

@@ -39,6 +39,7 @@ _FD_VALUED = ("prog_array", *MAP_IN_MAP)
 _ZERO = {("key_size", name) for name in KEYLESS}
 _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
+_HINTS = {"max_entries": "set it with load(max_entries=...) or --max-entries NAME=N"}
 
 
 @dataclass()
@@ -94,7 +95,7 @@ class MapSpec:
                 raise self._bad(f"{attribute} is out of range", value, "an unsigned 32-bit number")
         for attribute in ("key_size", "value_size", "max_entries"):
             if getattr(self, attribute) == 0 and (attribute, self.type) not in _ZERO:
-                raise self._bad(f"{attribute} is missing", 0, "at least 1")
+                raise self._bad(f"{attribute} is missing", 0, "at least 1", _HINTS.get(attribute))
         if self.type in KEYLESS and self.key_size:
             raise self._bad("a map of this type has no keys", f"key_size {self.key_size}", 0)
         most = _BLOOM_EXTRA_MAX if self.type == "bloom_filter" else 0
@@ -112,7 +113,8 @@ class MapSpec:
                 raise self._bad("flags are wrong for the type", self.flags, "BPF_F_NO_PREALLOC")
         if (self.type in MAP_IN_MAP) != (self.inner is not None):
             has = "no inner map" if self.inner is None else "an inner map"
-            raise self._bad("map definition does not fit its type", has)
+            hint = "give one with load(inner=...)" if self.inner is None else None
+            raise self._bad("map definition does not fit its type", has, hint=hint)
         if self.inner is not None:
             if self.inner.inner is not None or self.inner.type == "prog_array":
                 raise self._bad("inner map cannot have this type", self.inner.type)
@@ -138,9 +140,11 @@ class MapSpec:
             expected = f"a multiple of 4, and 4 bytes inside of {self.value_size}"
             raise self._bad("lock is at a wrong offset", lock, expected)
 
-    def _bad(self, message: str, found: object = None, expected: object = None) -> InputError:
+    def _bad(
+        self, message: str, found: object = None, expected: object = None, hint: str | None = None
+    ) -> InputError:
         place = f"map '{self.name}'" if self.name else f"map of type {self.type}"
-        return InputError(message, place=place, found=found, expected=expected)
+        return InputError(message, place=place, found=found, expected=expected, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +343,7 @@ class ObjectSpec:
                     symbol=spec.name,
                     found=error.found,
                     expected=error.expected,
+                    hint=error.hint,
                 ) from error
         if program is not None and program not in self.programs:
             expected = ", ".join(self.programs) or "no programs at all"
