@@ -94,6 +94,13 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return value == 0 ? next == 0 : sized(x, value, next, 0);
 	case PF_ARG_MEM_WRITE:
 		return sized(x, value, next, 1);
+	case PF_ARG_MEM_UPDATE:
+		return sized(x, value, next, 0) && sized(x, value, next, 1);
+	case PF_ARG_MEM_UPDATE_4:
+		return sized(x, value, 4, 0) && sized(x, value, 4, 1);
+	case PF_ARG_MEM_READ_20:
+	case PF_ARG_MEM_READ_40:
+		return sized(x, value, pf_helper_arg_bytes(info->args[i]), 0);
 	case PF_ARG_SIZE:
 		return value > 0 && value < MEM_MAX;
 	case PF_ARG_SIZE_OR_ZERO:

@@ -29,3 +29,8 @@ const struct pf_helper_info *pf_helper_info(uint32_t number)
 {
 	return number < HELPER_NUMBERS && helpers[number].name ? &helpers[number] : NULL;
 }
+
+uint32_t pf_helper_arg_bytes(enum pf_helper_arg kind)
+{
+	return kind == PF_ARG_MEM_UPDATE_4 ? 4 : kind == PF_ARG_MEM_READ_20 ? 20 : kind == PF_ARG_MEM_READ_40 ? 40 : 0;
+}

@@ -139,8 +139,11 @@ enum pf_helper_ret { PF_RET_INTEGER, PF_RET_VOID, PF_RET_MAP_VALUE_OR_NULL };
 enum pf_helper_arg {
 	PF_ARG_NONE, PF_ARG_ANYTHING, PF_ARG_CTX, PF_ARG_MAP, PF_ARG_PROG_ARRAY, PF_ARG_PORT_MAP, PF_ARG_MAP_KEY,
 	PF_ARG_MAP_VALUE, PF_ARG_MEM_READ, PF_ARG_MEM_READ_OR_NULL, PF_ARG_MEM_WRITE, PF_ARG_SIZE, PF_ARG_SIZE_OR_ZERO,
-	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK
+	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK,
+	PF_ARG_MEM_UPDATE, PF_ARG_MEM_UPDATE_4, PF_ARG_MEM_READ_20, PF_ARG_MEM_READ_40
 };
+/* Bytes of an argument whose kind says how many; else 0. */
+uint32_t pf_helper_arg_bytes(enum pf_helper_arg kind);
 PF_API const struct pf_helper_info *pf_helper_info(uint32_t number);
 
 #endif

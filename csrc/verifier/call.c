@@ -90,6 +90,10 @@ static bool takes_packet(uint32_t helper)
 	case PF_HELPER_ID_map_delete_elem:
 	case PF_HELPER_ID_map_lookup_percpu_elem:
 	case PF_HELPER_ID_csum_diff:
+	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv4:
+	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv6:
+	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv4:
+	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv6:
 		return true;
 	}
 	return false;
@@ -132,11 +136,20 @@ static enum pf_err check_sized(struct pf_verifier *v, const struct call *c, uint
 		pf_v_help(v, "bound the size in r%u before the call: `if (size > LIMIT) return ...`", a + 2);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_SIZE_UNBOUNDED, a + 2, 0, c->info->name);
 	}
-	if (pf_v_is_null(r) && size->s.umax == 0 && zero) {
+	if (c->info->args[a] == PF_ARG_MEM_READ_OR_NULL && pf_v_is_null(r) && size->s.umax == 0 && zero) {
 		pf_prec_mark(v, r->node);
 		return PF_OK;
 	}
 	return check_memory(v, c, a, (uint32_t)PF_PLANTED(39, size->s.umin, size->s.umax), write);
+}
+
+static enum pf_err check_fixed(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	const enum pf_helper_arg kind = c->info->args[a];
+	const enum pf_err err = check_memory(v, c, a, pf_helper_arg_bytes(kind), kind == PF_ARG_MEM_UPDATE_4);
+	/* What is updated is aligned, as an atomic operation is. */
+	const struct pf_access aligned = { .regno = a + 1, .size = 4, .write = true, .atomic = true };
+	return err || kind != PF_ARG_MEM_UPDATE_4 ? err : pf_check_access(v, pf_v_reg(v, a + 1), &aligned);
 }
 
 static enum pf_err check_key(struct pf_verifier *v, struct call *c, uint32_t a)
@@ -190,7 +203,12 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 	case PF_ARG_MEM_READ_OR_NULL:
 		return check_sized(v, c, a, false);
 	case PF_ARG_MEM_WRITE:
+	case PF_ARG_MEM_UPDATE:
 		return check_sized(v, c, a, true);
+	case PF_ARG_MEM_UPDATE_4:
+	case PF_ARG_MEM_READ_20:
+	case PF_ARG_MEM_READ_40:
+		return check_fixed(v, c, a);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
 	case PF_ARG_SPIN_LOCK:
@@ -258,10 +276,12 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 static void write_memory(struct pf_verifier *v, const struct call *c)
 {
 	for (uint32_t a = 0; a < 4; a++) {
-		if (PF_PLANTED(37, true, c->info->args[a] != PF_ARG_MEM_WRITE))
+		const enum pf_helper_arg kind = c->info->args[a];
+		if (PF_PLANTED(37, true, kind != PF_ARG_MEM_WRITE && kind != PF_ARG_MEM_UPDATE && kind != PF_ARG_MEM_UPDATE_4))
 			continue;
 		const struct pf_vreg *r = pf_v_reg(v, a + 1), *size = pf_v_reg(v, a + 2);
-		struct pf_access access = { .size = (uint32_t)size->s.umax, .write = true };
+		const uint32_t fixed = pf_helper_arg_bytes(kind);
+		struct pf_access access = { .size = fixed ? fixed : (uint32_t)size->s.umax, .write = true };
 		if (r->kind == PF_V_STACK && access.size)
 			pf_transfer_store(v, r, &access, NULL);
 	}

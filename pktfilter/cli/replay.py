@@ -23,6 +23,8 @@ from .options import (
     engine_option,
     json_option,
     linear_option,
+    network_option,
+    read_network,
     unverified_option,
     watch_option,
     write_options,
@@ -113,6 +115,7 @@ def _swap_option(text: str) -> tuple[int, str]:
     "faults, drops 5 points more or less, or takes over twice as long. All but faults are judged once "
     "each program ran 1000 packets.",
 )
+@network_option
 @timing_options
 @linear_option
 @unverified_option
@@ -145,6 +148,7 @@ def replay_command(
     unverified: bool,
     watch: bool,
     control: Path | None,
+    network: str | None,
     **timing: Any,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
@@ -186,6 +190,7 @@ def replay_command(
             swaps=plan,
             on_progress=on_progress,
             on_trace=print_trace,
+            network=read_network(network),
             **timed,
         )
         after = LONG_SECONDS if control is None else 0.0

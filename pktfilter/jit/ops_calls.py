@@ -22,7 +22,19 @@ NUMBER = {helper.name: helper.number for helper in HELPERS}
 _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
-_BOUNDED = ("MAP_KEY", "MAP_VALUE", "MEM_READ", "MEM_READ_OR_NULL", "MEM_WRITE", "ANYTHING")
+_FIXED = {"MEM_UPDATE_4": 4, "MEM_READ_20": 20, "MEM_READ_40": 40}
+_BOUNDED = (
+    *(
+        "MAP_KEY",
+        "MAP_VALUE",
+        "MEM_READ",
+        "MEM_READ_OR_NULL",
+        "MEM_WRITE",
+        "MEM_UPDATE",
+        "ANYTHING",
+    ),
+    *_FIXED,
+)
 _SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
@@ -39,6 +51,8 @@ def _reach(e: Emitter, kind: str, reg: int) -> int | None:
     """Bytes from the address in an argument that the helper uses; None: it may go anywhere."""
     if kind not in _BOUNDED:
         return None
+    if kind in _FIXED:
+        return _FIXED[kind]
     found = _map_of(e, 1)
     if kind in _SIZES and found is not None:
         return int(getattr(found[1], _SIZES[kind]))

@@ -22,6 +22,7 @@ from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
+from ..network import Network, network_ref
 from ..sinks import LET_THROUGH, STDOUT, Sink
 from ..sources import PathLike, Source, expand
 from ..sources.ahead import Ahead
@@ -78,6 +79,7 @@ class Replay:
         to_time: TimeLike | None = None,
         max_gap: float | None = MAX_GAP,
         inject: str | None = None,
+        network: Network | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
@@ -123,6 +125,7 @@ class Replay:
             unordered=unordered,
             # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
             overlap=False if self._timing.paced else overlap,
+            network=network_ref(network),
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = self._timing.total(_total_size(self.names))
@@ -367,7 +370,7 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     `limit` (packets over all passes), `from_time` and `to_time` (from <= time < to: ISO 8601, seconds since
     the epoch, "+SECONDS" after the first packet, datetime, timedelta), `max_gap` (longest pause of the
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
-    send).
+    send). `network`: what bpf_fib_lookup and its like ask (None: an empty one).
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output
