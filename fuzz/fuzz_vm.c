@@ -167,6 +167,10 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_MAP_VALUE_OUT:
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
+	case PF_ARG_MEM_UPDATE:
+	case PF_ARG_MEM_UPDATE_4:
+	case PF_ARG_MEM_READ_20:
+	case PF_ARG_MEM_READ_40:
 	case PF_ARG_MEM_WRITE: {
 		const uint32_t from = memories[chance % 4];
 		add(c, I(0xbf, dst, from, 0, 0));

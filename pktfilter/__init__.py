@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .handles.trials import Trial
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
+    from .network import Network
     from .objects import MapSpec, ObjectSpec, ProgramSpec
     from .session.batches import Batch, batches
     from .session.live import Live, live
@@ -94,6 +95,7 @@ _WHERE = {
     "Diagnostic": ".diagnostics",
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
     **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
+    "Network": ".network",
     **dict.fromkeys(("MapSpec", "ObjectSpec", "ProgramSpec"), ".objects"),
     **dict.fromkeys(("Replay", "ReplayResult", "replay"), ".session"),
     **dict.fromkeys(("Batch", "batches"), ".session.batches"),
@@ -138,6 +140,7 @@ __all__ = [
     "MapKeyError",
     "MapMismatch",
     "MapSpec",
+    "Network",
     "NoSuchGeneration",
     "Object",
     "ObjectError",

@@ -42,6 +42,7 @@ PY_RANK = {
     "expressions": 2,
     "assembler": 2,
     "disasm": 2,
+    "network": 2,
     "diagnostics": 2,
     "jit": 2,
     "handles": 3,

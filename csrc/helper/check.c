@@ -107,7 +107,14 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	case PF_ARG_OUT_16:
 	case PF_ARG_OUT_32:
 	case PF_ARG_OUT_64:
-		return pf_exec_writable(x, value, pf_helper_out_size(info->args[i]));
+		return pf_exec_writable(x, value, pf_helper_arg_bytes(info->args[i]));
+	case PF_ARG_MEM_UPDATE:
+		return sized(x, value, next, 0) && sized(x, value, next, 1);
+	case PF_ARG_MEM_UPDATE_4:
+		return sized(x, value, 4, 0) && sized(x, value, 4, 1);
+	case PF_ARG_MEM_READ_20:
+	case PF_ARG_MEM_READ_40:
+		return sized(x, value, pf_helper_arg_bytes(info->args[i]), 0);
 	case PF_ARG_SIZE:
 		return value > 0 && value < MEM_MAX;
 	case PF_ARG_SIZE_OR_ZERO:

@@ -35,6 +35,7 @@
 #define PF_TRACE_RING 65536u
 
 struct pf_exec;
+struct pf_net; /* network.h */
 
 struct pf_fault {
 	struct pf_diag diag; /* VM_* */
@@ -72,6 +73,7 @@ struct pf_exec {
 	struct pf_packet packet; /* type xdp: r1 = &packet */
 	const struct pf_bindings *bindings; /* of the world; NULL: none */
 	const struct pf_prog *prog;         /* running now: changes at a tail call */
+	const struct pf_net *net;           /* the owner keeps a reference; NULL: the empty network */
 	uint64_t time_ns;
 	uint64_t seed;
 	uint64_t packet_index;

@@ -16,12 +16,12 @@ PF_HELPER_FN(xdp_metadata_rx_timestamp)
 
 PF_HELPER_FN(xdp_metadata_rx_hash)
 {
-	PF_UNUSED(r1, r2, r3, r4, r5);
+	PF_UNUSED((uintptr_t)x, r1, r2, r3, r4, r5);
 	return (uint64_t)-PF_EOPNOTSUPP;
 }
 
 PF_HELPER_FN(xdp_metadata_rx_vlan_tag)
 {
-	PF_UNUSED(r1, r2, r3, r4, r5);
+	PF_UNUSED((uintptr_t)x, r1, r2, r3, r4, r5);
 	return (uint64_t)-PF_EOPNOTSUPP;
 }

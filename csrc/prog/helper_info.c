@@ -29,3 +29,12 @@ const struct pf_helper_info *pf_helper_info(uint32_t number)
 {
 	return number < HELPER_NUMBERS && helpers[number].name ? &helpers[number] : NULL;
 }
+
+uint32_t pf_helper_arg_bytes(enum pf_helper_arg kind)
+{
+	static const uint8_t bytes[] = {
+		[PF_ARG_MEM_UPDATE_4] = 4, [PF_ARG_MEM_READ_20] = 20, [PF_ARG_MEM_READ_40] = 40,
+		[PF_ARG_OUT_16] = 2,	   [PF_ARG_OUT_32] = 4,	      [PF_ARG_OUT_64] = 8,
+	};
+	return (size_t)kind < sizeof(bytes) ? bytes[kind] : 0;
+}

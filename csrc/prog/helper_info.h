@@ -21,7 +21,7 @@ enum pf_helper_arg {
 	PF_ARG_NONE, PF_ARG_ANYTHING, PF_ARG_CTX, PF_ARG_MAP, PF_ARG_PROG_ARRAY, PF_ARG_PORT_MAP, PF_ARG_MAP_KEY,
 	PF_ARG_MAP_VALUE, PF_ARG_MEM_READ, PF_ARG_MEM_READ_OR_NULL, PF_ARG_MEM_WRITE, PF_ARG_SIZE, PF_ARG_SIZE_OR_ZERO,
 	PF_ARG_FUNC, PF_ARG_CALLBACK_CTX, PF_ARG_SPIN_LOCK, PF_ARG_OUT_16, PF_ARG_OUT_32, PF_ARG_OUT_64,
-	PF_ARG_MAP_VALUE_OUT
+	PF_ARG_MAP_VALUE_OUT, PF_ARG_MEM_UPDATE, PF_ARG_MEM_UPDATE_4, PF_ARG_MEM_READ_20, PF_ARG_MEM_READ_40
 };
 #define PF_KFUNC_FIRST 256u /* rows from this number on are kernel functions */
 /* Does the instruction call what helper.def describes, a helper or a kernel function? imm is the row's number. */
@@ -29,11 +29,8 @@ static inline int pf_prog_calls_row(enum pf_op op)
 {
 	return op == PF_OP_CALL_HELPER || op == PF_OP_CALL_KFUNC;
 }
-/* Bytes behind an OUT argument; 0 for other kinds. */
-static inline uint32_t pf_helper_out_size(enum pf_helper_arg kind)
-{
-	return kind == PF_ARG_OUT_64 ? 8 : kind == PF_ARG_OUT_32 ? 4 : kind == PF_ARG_OUT_16 ? 2 : 0;
-}
+/* Bytes of an argument whose kind says how many; else 0. */
+uint32_t pf_helper_arg_bytes(enum pf_helper_arg kind);
 PF_API const struct pf_helper_info *pf_helper_info(uint32_t number);
 
 /* The row that a call names; NULL where its number is not one of its kind. */

@@ -29,6 +29,7 @@ struct pf_worker_options {
 	uint32_t ingress_ifindex; /* 0: 1 */
 	uint32_t rx_queue_index;
 	uint8_t trace;         /* keep the text of trace_printk in exec->trace */
+	struct pf_net *net;    /* network.h: the worker takes a reference; NULL: the empty network */
 	const char *name;      /* for reports of a stalled grace period; NULL: "worker" */
 };
 
@@ -39,6 +40,7 @@ struct pf_worker {
 	uint32_t hook;
 	uint32_t linear_limit;
 	struct pf_exec *exec;
+	struct pf_net *net;       /* one reference, or NULL */
 	struct pf_exec *second;   /* of candidates in the shadow; made when the first one runs */
 	struct pf_routes *routes; /* where REDIRECT leads (route.h); NULL: none was followed yet */
 	struct pf_trial *tripped; /* claimed in this batch (G4), a reference each */
@@ -93,6 +95,7 @@ struct pf_test_run {
 	uint32_t wire_len; /* 0: len */
 	uint64_t time_ns, seed, budget;
 	enum pf_engine engine; /* highest allowed */
+	struct pf_net *net;    /* NULL: the empty network */
 	/* out */
 	enum pf_engine ran;
 	uint32_t retval; /* of the last run */

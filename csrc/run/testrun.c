@@ -88,6 +88,7 @@ static enum pf_err run_in(struct pf_datapath *dp, struct pf_prog *prog, struct p
 		.budget = run->budget,
 		.ingress_ifindex = run->ingress_ifindex,
 		.rx_queue_index = run->rx_queue_index,
+		.net = run->net,
 		.name = "test_run",
 	};
 	struct pf_worker *worker;

@@ -88,6 +88,7 @@ static struct pf_exec *mirror(struct pf_worker *w)
 		return NULL;
 	struct pf_exec *y = w->second;
 	y->bindings = x->bindings;
+	y->net = x->net;
 	y->seed = x->seed;
 	y->cpu = x->cpu;
 	y->budget = x->budget;

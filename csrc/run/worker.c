@@ -1,6 +1,8 @@
 /* worker.c - a worker's and a batch's beginning and end. */
 #include "route.h"
 
+#include "../helper/network.h"
+
 #include <stdlib.h>
 
 static enum pf_err nomem(struct pf_diag *diag)
@@ -18,6 +20,10 @@ static enum pf_err prepare_exec(struct pf_worker *w, const struct pf_worker_opti
 		if (!x->trace)
 			return nomem(diag);
 	}
+	if (options->net)
+		pf_ref_get(&options->net->ref);
+	w->net = options->net;
+	x->net = options->net;
 	x->cpu = options->cpu;
 	x->seed = options->seed;
 	x->budget = options->budget ? options->budget : PF_EXEC_BUDGET;
@@ -77,6 +83,8 @@ void pf_worker_destroy(struct pf_worker *w)
 	if (w->second)
 		pf_exec_destroy(w->second);
 	pf_routes_destroy(w->routes);
+	if (w->net)
+		pf_ref_put(&w->net->ref);
 	pf_datapath_put(w->dp);
 	free(w);
 }

@@ -103,6 +103,10 @@ static bool takes_packet(uint32_t helper)
 	case PF_HELPER_ID_map_lookup_percpu_elem:
 	case PF_HELPER_ID_map_push_elem:
 	case PF_HELPER_ID_csum_diff:
+	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv4:
+	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv6:
+	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv4:
+	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv6:
 		return true;
 	}
 	return false;
@@ -147,11 +151,20 @@ static enum pf_err check_sized(struct pf_verifier *v, const struct call *c, uint
 		pf_v_help(v, "bound the size in r%u before the call: `if (size > LIMIT) return ...`", a + 2);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_SIZE_UNBOUNDED, a + 2, 0, c->info->name);
 	}
-	if (pf_v_is_null(r) && size->s.umax == 0 && zero) {
+	if (c->info->args[a] == PF_ARG_MEM_READ_OR_NULL && pf_v_is_null(r) && size->s.umax == 0 && zero) {
 		pf_prec_mark(v, r->node);
 		return PF_OK;
 	}
 	return check_memory(v, c, a, (uint32_t)PF_PLANTED(39, size->s.umin, size->s.umax), write);
+}
+
+static enum pf_err check_fixed(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	const enum pf_helper_arg kind = c->info->args[a];
+	const enum pf_err err = check_memory(v, c, a, pf_helper_arg_bytes(kind), kind == PF_ARG_MEM_UPDATE_4);
+	/* What is updated is aligned, as an atomic operation is. */
+	const struct pf_access aligned = { .regno = a + 1, .size = 4, .write = true, .atomic = true };
+	return err || kind != PF_ARG_MEM_UPDATE_4 ? err : pf_check_access(v, pf_v_reg(v, a + 1), &aligned);
 }
 
 static enum pf_err check_key(struct pf_verifier *v, struct call *c, uint32_t a)
@@ -213,11 +226,16 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 	case PF_ARG_MEM_READ_OR_NULL:
 		return check_sized(v, c, a, false);
 	case PF_ARG_MEM_WRITE:
+	case PF_ARG_MEM_UPDATE:
 		return check_sized(v, c, a, true);
 	case PF_ARG_OUT_16:
 	case PF_ARG_OUT_32:
 	case PF_ARG_OUT_64:
-		return check_memory(v, c, a, pf_helper_out_size(c->info->args[a]), true);
+		return check_memory(v, c, a, pf_helper_arg_bytes(c->info->args[a]), true);
+	case PF_ARG_MEM_UPDATE_4:
+	case PF_ARG_MEM_READ_20:
+	case PF_ARG_MEM_READ_40:
+		return check_fixed(v, c, a);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
 	case PF_ARG_SPIN_LOCK:
@@ -285,11 +303,12 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 /* Bytes that the call writes behind an argument; 0 for one that it only reads. */
 static uint32_t written_size(struct pf_verifier *v, const struct call *c, uint32_t a)
 {
-	if (c->info->args[a] == PF_ARG_MEM_WRITE)
+	const enum pf_helper_arg kind = c->info->args[a];
+	if (kind == PF_ARG_MEM_WRITE || kind == PF_ARG_MEM_UPDATE)
 		return (uint32_t)pf_v_reg(v, a + 2)->s.umax;
-	if (c->info->args[a] == PF_ARG_MAP_VALUE_OUT)
+	if (kind == PF_ARG_MAP_VALUE_OUT)
 		return out_reads(v, c) ? 0 : pf_v_map(v, c->map)->value_size;
-	return pf_helper_out_size(c->info->args[a]);
+	return kind == PF_ARG_MEM_READ_20 || kind == PF_ARG_MEM_READ_40 ? 0 : pf_helper_arg_bytes(kind);
 }
 
 static void write_memory(struct pf_verifier *v, const struct call *c)

@@ -172,6 +172,8 @@ static int64_t memory_size(const struct pf_verifier *v, enum pf_helper_arg kind,
 		return map ? v->in->maps[regs[1] - MAP].def.key_size : REACH;
 	if (kind == PF_ARG_MAP_VALUE || kind == PF_ARG_MAP_VALUE_OUT)
 		return map ? v->in->maps[regs[1] - MAP].def.value_size : REACH;
+	if (pf_helper_arg_bytes(kind))
+		return pf_helper_arg_bytes(kind);
 	const int32_t size = regs[a + 2];
 	return size >= NUMBER && size <= NUMBER + REACH ? size - NUMBER : REACH;
 }
@@ -189,6 +191,10 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_MAP_VALUE:
 		case PF_ARG_MEM_READ:
 		case PF_ARG_MEM_READ_OR_NULL:
+		case PF_ARG_MEM_UPDATE: /* what it writes it has read */
+		case PF_ARG_MEM_UPDATE_4:
+		case PF_ARG_MEM_READ_20:
+		case PF_ARG_MEM_READ_40:
 			*reads |= access(base, 0, memory_size(v, kind, regs, a), false);
 			break;
 		case PF_ARG_MAP_VALUE_OUT:
@@ -205,7 +211,7 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_OUT_16:
 		case PF_ARG_OUT_32:
 		case PF_ARG_OUT_64:
-			*writes |= access(base, 0, pf_helper_out_size(kind), true);
+			*writes |= access(base, 0, pf_helper_arg_bytes(kind), true);
 			break;
 		case PF_ARG_CALLBACK_CTX:
 			if (points(base))

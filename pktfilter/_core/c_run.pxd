@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from pktfilter._core.c_hook cimport pf_datapath
 from pktfilter._core.c_io cimport pf_batch, pf_sink, pf_source, pf_verdict
 from pktfilter._core.c_prog cimport pf_engine, pf_exec, pf_fault, pf_prog, pf_trace
+from pktfilter._core.c_network cimport pf_net
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 
 
@@ -44,6 +45,7 @@ cdef extern from "run/run.h" nogil:
         uint64_t budget
         uint32_t ingress_ifindex
         uint32_t rx_queue_index
+        pf_net *net
         const char *name
         uint8_t trace
     struct pf_worker:
@@ -82,6 +84,7 @@ cdef extern from "run/run.h" nogil:
         uint64_t seed
         uint64_t budget
         pf_engine engine
+        pf_net *net
         uint32_t retval
         uint64_t duration_ns
         uint8_t *out

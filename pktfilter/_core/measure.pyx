@@ -64,6 +64,7 @@ cdef class Runner:
         o.seed = 1
         o.linear_limit = 0
         o.budget = 0
+        o.net = NULL
         o.ingress_ifindex, o.rx_queue_index = 1, 0
         o.name = "measure"
         o.trace = False

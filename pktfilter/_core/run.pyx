@@ -19,6 +19,7 @@ from pktfilter._core.c_tables cimport PF_EAGAIN, PF_EINTR, PF_EUNATCH, pf_diag, 
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.hook cimport DatapathRef
 from pktfilter._core.io cimport PacketSink, PacketSource
+from pktfilter._core.network cimport NetRef
 from pktfilter._core.prog cimport ProgRef
 
 REPLAY_MORE = <int>PF_REPLAY_MORE
@@ -32,7 +33,7 @@ cdef class Worker:
 
     def __cinit__(self, DatapathRef datapath not None, uint32_t hook, *, uint32_t batch, uint32_t cpu, uint64_t seed,
                   uint32_t linear_limit, uint64_t budget=0, uint32_t ingress_ifindex=1, uint32_t rx_queue=0,
-                  str name="worker", bint trace=False):
+                  str name="worker", bint trace=False, NetRef network=None):
         cdef pf_worker_options o
         cdef pf_diag diag
         cdef pf_err err
@@ -42,6 +43,7 @@ cdef class Worker:
         o.ingress_ifindex, o.rx_queue_index = ingress_ifindex, rx_queue
         o.name = self.name
         o.trace = trace
+        o.net = NULL if network is None else network.ptr
         self.batch = pf_batch_create(batch)
         if self.batch is NULL:
             raise MemoryError
@@ -181,7 +183,8 @@ cdef tuple drain(pf_trace *trace):
 
 def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, const unsigned char[::1] meta not None, *,
              uint32_t repeat, uint32_t cpu, uint32_t ingress_ifindex, uint32_t rx_queue, uint32_t linear_limit,
-             uint64_t time_ns, uint64_t seed, uint64_t budget, int engine, uint32_t wire_len=0):
+             uint64_t time_ns, uint64_t seed, uint64_t budget, int engine, uint32_t wire_len=0,
+             NetRef network=None):
     """BPF_PROG_TEST_RUN; returns a dict. Raises ExecutionFault where the checked interpreter stops the program."""
     cdef pf_test_run r
     cdef pf_diag diag
@@ -195,6 +198,7 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
     r.wire_len = wire_len
     r.linear_limit, r.time_ns, r.seed, r.budget = linear_limit, time_ns, seed, budget
     r.engine = <pf_engine>engine
+    r.net = NULL if network is None else network.ptr
     r.trace = <pf_trace *>calloc(1, sizeof(pf_trace))
     if r.trace is NULL:
         raise MemoryError

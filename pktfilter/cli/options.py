@@ -13,6 +13,8 @@ from ..sinks import WRITE_CHOICES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..network import Network
+
 Command = Callable[..., Any]
 
 
@@ -113,3 +115,20 @@ def control_option(when: str) -> Callable[[Command], Command]:
         help="Listen for 'pktfilter link' and 'map' at PATH from the start. [default: a socket of the "
         f"user's own{when}]",
     )
+
+
+network_option = click.option(
+    "--network",
+    metavar="FILE",
+    help="What bpf_fib_lookup and its like ask: a JSON file of what `ip -j` prints (docs/network.md), or "
+    "`system` for this machine's own network.  [default: an empty network]",
+)
+
+
+def read_network(given: str | None) -> Network | None:
+    """The network that `--network` names."""
+    if given is None:
+        return None
+    from ..network import Network
+
+    return Network.from_system() if given == "system" else Network.from_file(given)

@@ -24,6 +24,8 @@ from .options import (
     engine_option,
     json_option,
     linear_option,
+    network_option,
+    read_network,
     unverified_option,
     watch_option,
     write_options,
@@ -116,6 +118,7 @@ def _swap_option(text: str) -> tuple[int, str]:
     "each program ran 1000 packets.",
 )
 @port_option("FILE")
+@network_option
 @timing_options
 @map_options
 @linear_option
@@ -150,6 +153,7 @@ def replay_command(
     watch: bool,
     control: Path | None,
     ports: tuple[str, ...],
+    network: str | None,
     **rest: Any,
 ) -> int:
     """Runs PROG over every packet of the INPUTs (files, globs, - for standard input)."""
@@ -200,6 +204,7 @@ def replay_command(
             on_progress=on_progress,
             on_trace=print_trace,
             ports=ports_of(ports),
+            network=read_network(network),
             **timed,
         )
         after = LONG_SECONDS if control is None else 0.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .._core.prog import ANY_LINK, PROG_TYPES, ProgRef
 from .._core.run import test_run as _test_run
 from ..errors import InputError, ProgramError
+from ..network import Network, network_ref
 from ..objects import ProgramSpec
 from .maps import Map
 from .verification import Verification, admit
@@ -211,11 +212,13 @@ class Program:
         linear: str = "kernel",
         budget: int = 0,
         wire_len: int = 0,
+        network: Network | None = None,
     ) -> TestRun:
         """Runs the program over one packet, as BPF_PROG_TEST_RUN.
 
         `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
-        id; `wire_len` the length on the wire that type pcap sees (0: the packet's). Raises
+        id; `wire_len` the length on the wire that type pcap sees (0: the packet's); `network` what
+        bpf_fib_lookup and its like ask (None: an empty one). Raises
         `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
         packet that Linux would refuse (under 14 bytes). engine "jit" first compiles the program and
         what it can tail-call, or raises `ProgramError`; "auto" is the best engine that all of
@@ -256,6 +259,7 @@ class Program:
             budget=budget,
             engine=resolve_engine(engine),
             wire_len=wire_len,
+            network=network_ref(network),
         )
         retval = result["retval"]
         return TestRun(

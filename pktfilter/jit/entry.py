@@ -104,6 +104,12 @@ def pf_call(shape: Shape) -> list[str]:
     return [*t.lines, "}"]
 
 
+#: Helpers that take the minute from the clock.
+_COOKIES = tuple(
+    f"tcp_raw_{verb}_syncookie_{ip}" for verb in ("gen", "check") for ip in ("ipv4", "ipv6")
+)
+
+
 def _uses(shape: Shape, *names: str) -> bool:
     return any(NUMBER[name] in shape.helpers for name in names)
 
@@ -152,7 +158,7 @@ def _observed(t: Text, shape: Shape, time: str) -> None:
         index = t.let(f"select i1 %stamped, i64 {stamp}, i64 {index}")
         t.store("i64", index, "%x", "exec.packet_index", EXEC)
         t.store("i32", "0", "%x", "exec.random_calls", EXEC)
-    if others or _uses(shape, "jiffies64"):
+    if others or _uses(shape, "jiffies64", *_COOKIES):
         t.store("i64", time, "%x", "exec.time_ns", EXEC)
     if others or _uses(shape, "redirect", "redirect_map"):
         t.store("i16", "0", "%x", "exec.redirect", EXEC)

@@ -23,6 +23,15 @@ _EXTRA = {NUMBER["trace_printk"]: 5}
 _FAMILIES = {row.name: row.family for row in MAP_TYPES}
 #: Calls of what helper.def describes: `imm` is the row's number.
 ROWS = ("CALL_HELPER", "CALL_KFUNC")
+#: Kinds of arguments whose memory has a size of its own, in bytes.
+_FIXED = {
+    "MEM_UPDATE_4": 4,
+    "MEM_READ_20": 20,
+    "MEM_READ_40": 40,
+    "OUT_16": 2,
+    "OUT_32": 4,
+    "OUT_64": 8,
+}
 #: Kinds of arguments whose memory the helper reaches upward from the address, and forgets.
 _BOUNDED = (
     "MAP_KEY",
@@ -31,10 +40,9 @@ _BOUNDED = (
     "MEM_READ",
     "MEM_READ_OR_NULL",
     "MEM_WRITE",
+    "MEM_UPDATE",
     "ANYTHING",
-    "OUT_16",
-    "OUT_32",
-    "OUT_64",
+    *_FIXED,
 )
 _SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size", "MAP_VALUE_OUT": "value_size"}
 _CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
@@ -52,6 +60,8 @@ def _reach(e: Emitter, kind: str, reg: int) -> int | None:
     """Bytes from the address in an argument that the helper uses; None: it may go anywhere."""
     if kind not in _BOUNDED:
         return None
+    if kind in _FIXED:
+        return _FIXED[kind]
     found = _map_of(e, 1)
     if kind in _SIZES and found is not None:
         return int(getattr(found[1], _SIZES[kind]))

@@ -11,6 +11,7 @@ from ..errors import CaptureError, InputError, InterfaceError
 from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
+from ..network import Network, network_ref
 from ..sources import PathLike, Source, expand
 from ..sources.live import LiveSource
 from .options import DEFAULT_BATCH, accept_interface, blame, check_options, link_options
@@ -54,9 +55,11 @@ def batches(
     seed: int = 0,
     linear: str = "kernel",
     as_ethernet: bool = False,
+    network: Network | None = None,
 ) -> Iterator[Batch]:
     """Runs the inputs through the hook one batch at a time; between two batches anything may change.
 
+    `network`: what bpf_fib_lookup and its like ask (None: an empty one).
     A `LiveSource` stays the caller's to close; it goes on until its `stop`.
     Raises `CaptureError` at damage, after every packet before it was yielded.
     """
@@ -73,6 +76,7 @@ def batches(
         seed=seed,
         linear_limit=LINEAR[linear],
         name="batches-0",
+        network=network_ref(network),
     )
     if isinstance(inputs, LiveSource):
         return _live_batches(inputs, hook, worker, batch, engine)

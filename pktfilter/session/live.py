@@ -14,6 +14,7 @@ from ..errors import InputError, InterfaceError, OutputError, PktfilterError
 from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
+from ..network import Network, network_ref
 from ..sinks import LET_THROUGH, RotatingSink
 from ..sources import PathLike
 from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, interface_index
@@ -72,6 +73,7 @@ class Live:
         progress_seconds: float = 0.5,
         on_start: Callable[[Live], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
+        network: Network | None = None,
     ) -> None:
         check_options(hook, batch, 1, seed)
         resolve_engine(engine)
@@ -120,6 +122,7 @@ class Live:
             linear_limit=LINEAR[linear],
             name="live-0",
             trace=on_trace is not None,
+            network=network_ref(network),
         )
         self._errors: list[PktfilterError] = []
         self._stopped = False

@@ -21,6 +21,7 @@ from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
+from ..network import Network, network_ref
 from ..sinks import LET_THROUGH, STDOUT, Sink
 from ..sources import PathLike, Source, expand
 from ..sources.ahead import Ahead
@@ -80,6 +81,7 @@ class Replay:
         max_gap: float | None = MAX_GAP,
         inject: str | None = None,
         ports: Mapping[PortKey, PortTarget] | None = None,
+        network: Network | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
         if linear not in LINEAR:
@@ -126,6 +128,7 @@ class Replay:
             unordered=unordered,
             # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
             overlap=False if self._timing.paced else overlap,
+            network=network_ref(network),
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = self._timing.total(total_size(self.names))
@@ -380,6 +383,7 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
     send). `ports` gives redirected packets destinations: {3: "out3.pcap", "cpu:2": callable, 4: None}
     (`session.ports`); an ifindex that is not in it does not exist, and packets for it are errors.
+    `network`: what bpf_fib_lookup and its like ask (None: an empty one).
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output

@@ -17,6 +17,7 @@ from ..handles.program import LINEAR
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
+    from .._core.network import NetRef
 
 _SUMS = ("packets", "bytes", "uncovered", "faults", "batches", "trace_lost")
 _LISTS = ("actions", "action_bytes", "engine_packets")
@@ -32,6 +33,7 @@ class RunnerOptions:
     trace: bool
     unordered: bool
     overlap: bool | None
+    network: NetRef | None = None
 
 
 class Runner:
@@ -49,6 +51,7 @@ class Runner:
                 linear_limit=LINEAR[options.linear],
                 name=f"replay-{number}",
                 trace=options.trace,
+                network=options.network,
             )
             for number, cpu in enumerate(cpus)
         ]
