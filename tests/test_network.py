@@ -155,6 +155,7 @@ BAD: list[tuple[Any, str]] = [
     ({"route": [{"dst": "default", "dev": "lo", "type": "wormhole"}]}, "'wormhole'"),
     ({"route": [{"dst": "default", "dev": "lo", "table": "mine"}]}, "ip -N"),
     ({"route": [{"dst": "default", "dev": "lo", "metric": True}]}, "route[0].metric"),
+    ({"route": [{"dst": "default", "dev": "lo", "tos": "0xff"}]}, "route[0].tos"),
     (
         {"route": [{"dst": "default", "nexthops": [{"dev": "lo", "weight": 0}]}]},
         "nexthops[0].weight",
