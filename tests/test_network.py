@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import commandline
+import dpkt
 import pytest
 from network_asking import ASK, DIRECT, ENGINES, SKIP_NEIGH, SRC, TBID, Fib, cookie, fib, mtu, ours
 from pktfilter._core.network import siphash
@@ -155,6 +156,7 @@ BAD: list[tuple[Any, str]] = [
     ({"route": [{"dst": "default", "dev": "lo", "type": "wormhole"}]}, "'wormhole'"),
     ({"route": [{"dst": "default", "dev": "lo", "table": "mine"}]}, "ip -N"),
     ({"route": [{"dst": "default", "dev": "lo", "metric": True}]}, "route[0].metric"),
+    ({"route": [{"dst": "default", "dev": "lo", "tos": "0xff"}]}, "route[0].tos"),
     (
         {"route": [{"dst": "default", "nexthops": [{"dev": "lo", "weight": 0}]}]},
         "nexthops[0].weight",
@@ -379,3 +381,27 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path) -> None:
         "replay", ROUTER, commandline.DEMO, "--network", tmp_path / "no.json", code=1
     )
     assert "no.json" in done.error
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_minute_is_the_captures(
+    programs: dict[str, pf.Program], tmp_path: Path, engine: str
+) -> None:
+    """The compiled loop over packets keeps the clock in a register: the helper must see it all the same."""
+    ask = bytes(16) + struct.pack("<qqII", 0, 0, 20, 0) + bytes(range(20))
+    ask += bytes(12) + bytes([5 << 4]) + bytes(47)
+    capture, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    capture.write_bytes(commandline.pcap([ask] * 6, step_ns=40_000_000_000))
+    hook = pf.Hook("cookies")
+    hook.attach(programs["cookie4"])
+    key = bytes(range(32))
+    pf.replay(capture, hook, write=out, engine=engine, network=pf.Network(syncookie_key=key))
+    with out.open("rb") as stream:
+        made = [struct.unpack_from("<Q", data, 16)[0] for _, data in dpkt.pcap.Reader(stream)]
+    wanted = []
+    for n in range(6):
+        minute = (1_600_000_000 + 40 * n) // 60
+        cookie_, mss = expected(4, key, bytes(range(12, 20)), ask[60:], minute, 536)
+        wanted.append(cookie_ | mss << 32)
+    assert made == wanted
+    assert len(set(made)) == 5

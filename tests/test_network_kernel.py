@@ -156,11 +156,13 @@ class Random:
 
     def _rule(self, family: int) -> str:
         r = self.random
-        text = f"priority {r.randrange(1, 100)} "
+        text = r.choice(["", "", "not "]) + f"priority {r.randrange(1, 100)} "
         text += r.choice(
             [
                 "fwmark 0x10/0xf0",
                 "iif a0",
+                "oif b0",
+                "tos 0x10",
                 "from " + self._target(family),
                 "to " + self._target(family),
             ]
@@ -200,17 +202,20 @@ class Random:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_lookups_in_random_networks(
     net: live_net.Net, programs: dict[str, pf.Program], seed: int, engine: str
 ) -> None:
     """Return value and the whole struct, over tables read from the running system by `ip -j`."""
     world = Random(seed, rules=seed % 2 == 1)
     net.call(_ip, world.commands)
+    if seed >= 6:  # its routes go, and those of its peer stay, without a carrier
+        net.call(_ip, ["link set b1 down"])
     questions = world.questions(700)
     network = net.call(pf.Network.from_system)
     assert network.counts["routes"] > 60
     assert network.counts["neighbours"] > 5
+    assert (network.counts["rules"] > 5) == (seed % 2 == 1)
     theirs = _kernel(net, "fib", lambda asked: [fib(asked, q) for q in questions])
     asked = ours(programs["fib"], engine, network=network)
     for question, want in zip(questions, theirs, strict=True):

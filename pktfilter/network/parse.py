@@ -14,6 +14,8 @@ _ROUTE_TYPES = {
 }  # fmt: skip
 #: As ip -N prints them: ARPHRD_ETHER, ARPHRD_LOOPBACK.
 _LINK_TYPES = {"[1]": "ether", "[772]": "loopback"}
+#: The two low bits are not type of service (RFC 3168); csrc/helper/route.c has its own use for 255.
+_TOS_MAX = 0xFC
 _NO_HOP = (6, 7, 8, 9)
 _ACTIONS = {"unicast": 1, "to_tbl": 1, "lookup": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 _SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
@@ -176,7 +178,7 @@ class Tables:
                 mtu,
                 first,
                 len(self.hops) - first,
-                row.number("tos", 0, 255, 0) if family == INET else 0,
+                row.number("tos", 0, _TOS_MAX, 0) if family == INET else 0,
                 row.choice("scope", _SCOPES, 0),
                 source,
                 row.choice("pref", _PREFERENCES, 2),
@@ -257,7 +259,7 @@ class Tables:
             row.number("fwmask", 0, U32, U32 if mark else 0),
             self._index.get(row.text("iif"), _NO_DEVICE) if "iif" in row.data else 0,
             self._index.get(row.text("oif"), _NO_DEVICE) if "oif" in row.data else 0,
-            row.number("tos", 0, 255, 0),
+            row.number("tos", 0, _TOS_MAX, 0),
             "not" in row.data,
             action,
             row.table("table", MAIN),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -16,11 +16,18 @@ _NAMES = {INET: "IPv4", INET6: "IPv6"}
 _MISSING = object()
 
 
+def _packed(text: str, family: int) -> bytes | None:
+    try:
+        return socket.inet_pton(socket.AF_INET if family == INET else socket.AF_INET6, text)
+    except (OSError, ValueError):  # ValueError: a NUL within
+        return None
+
+
 class Row:
     """A row by place; every method raises `InputError` for what cannot be there."""
 
     def __init__(self, file: str | None, section: str, index: int, data: object) -> None:
-        self.file, self.place = file, f"{section}[{index}]"
+        self.file, self._section, self._index = file, section, index
         if not isinstance(data, Mapping):
             raise InputError(
                 "a row is no object",
@@ -30,6 +37,11 @@ class Row:
                 expected="an object",
             )
         self.data: Mapping[str, Any] = data
+
+    @property
+    def place(self) -> str:
+        """Section and number."""
+        return f"{self._section}[{self._index}]"
 
     def refuse(
         self, what: str, key: str, found: str, expected: str, *, hint: str | None = None
@@ -133,29 +145,34 @@ class Row:
     def address(self, key: str, family: int) -> bytes:
         """An address, in network order."""
         text = self.text(key)
-        try:
-            found = ipaddress.ip_address(text)
-        except ValueError:
-            found = None
-        if found is None or found.version != (4 if family == INET else 6):
-            self.refuse(
-                f"not an {_NAMES[family]} address", key, f"'{text}'", f"an {_NAMES[family]} address"
-            )
-        return found.packed
+        found = _packed(text, family)
+        if found is None:
+            name = _NAMES[family]
+            self.refuse(f"not an {name} address", key, f"'{text}'", f"an {name} address")
+        return found
 
     def network(self, key: str, family: int) -> tuple[bytes, int]:
         """Address and prefix length; "default" is everything."""
         text = self.text(key)
         if text in ("default", "all"):
             return b"", 0
-        try:
-            found = ipaddress.ip_network(text)
-        except ValueError:
-            found = None
-        if found is None or found.version != (4 if family == INET else 6):
-            what = f"an {_NAMES[family]} address or network without bits beyond its prefix"
-            self.refuse(f"not an {_NAMES[family]} network", key, f"'{text}'", what)
-        return found.network_address.packed, found.prefixlen
+        address, separator, length = text.partition("/")
+        found = _packed(address, family)
+        bits = 32 if family == INET else 128
+        prefix = bits
+        if separator:
+            prefix = (
+                int(length) if length.isascii() and length.isdecimal() and len(length) < 4 else -1
+            )
+        if (
+            found is None
+            or not 0 <= prefix <= bits
+            or int.from_bytes(found, "big") & (1 << bits - prefix) - 1
+        ):
+            name = _NAMES[family]
+            what = f"an {name} address or network without bits beyond its prefix"
+            self.refuse(f"not an {name} network", key, f"'{text}'", what)
+        return found, prefix
 
     def prefix(self, key: str, length: str, family: int) -> tuple[bytes, int]:
         """Address and prefix length in two keys, as rules have them."""
