@@ -159,7 +159,7 @@ def test_what_cannot_be_compiled_says_why(name: str) -> None:
     insns = encoded(op.opcode, 0, op.value) + (encoded(0) if "LDDW" in name else b"")
     insns += encoded(0xB7) + encoded(0x95)
     unit = Unit(insns, "xdp", False, bytes(len(insns) // 8), (), None)
-    with pytest.raises(CompileError, match="not supported|no such helper or kernel function"):
+    with pytest.raises(CompileError, match=r"not supported|no such helper or kernel function"):
         translate(unit)
 
 

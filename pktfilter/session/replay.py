@@ -382,8 +382,7 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     the epoch, "+SECONDS" after the first packet, datetime, timedelta), `max_gap` (longest pause of the
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
     send). `ports` gives redirected packets destinations: {3: "out3.pcap", "cpu:2": callable, 4: None}
-    (`session.ports`); an ifindex that is not in it does not exist, and packets for it are errors.
-    `network`: what bpf_fib_lookup and its like ask (None: an empty one).
+    (`session.ports`); packets for others are errors. `network`: what bpf_fib_lookup and its like ask.
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output
