@@ -254,6 +254,9 @@ enum pf_err pf_map_fits_inner(const struct pf_map *map, const struct pf_map *out
 
 /* Small arenas come from malloc, so that AddressSanitizer guards their ends. */
 #define MMAP_FROM 65536u
+/* A hash map of millions is read at random places: with pages of 4 KiB each would miss the translation cache as well. Smaller
+ * arenas would commit far more than they use. */
+#define HUGE_FROM (UINT64_C(16) << 20)
 
 void *pf_arena_alloc(uint64_t count, uint64_t size, struct pf_diag *diag)
 {
@@ -271,6 +274,8 @@ void *pf_arena_alloc(uint64_t count, uint64_t size, struct pf_diag *diag)
 		arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (arena == MAP_FAILED)
 			arena = NULL;
+		else if (bytes >= HUGE_FROM)
+			(void)madvise(arena, bytes, MADV_HUGEPAGE); /* advice: without it the same, slower */
 	}
 	if (!arena)
 		pf_diag_set(diag, PF_ENOMEM, PF_DIAG_MAP_NOMEM, 0, 0, bytes, PF_MAP_ARENA_MAX, NULL);

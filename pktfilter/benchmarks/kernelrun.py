@@ -21,7 +21,7 @@ from .dpdk import Unavailable
 from .runner import Subject
 
 _SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
-_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN = 0, 2, 5, 10
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN = 0, 1, 2, 5, 10
 _MAP_TYPES = {
     "hash": 1,
     "array": 2,
@@ -76,6 +76,13 @@ class KernelMaps:
             )
             attr = struct.pack("<IIQQQ", fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0)
             _bpf("an element", _MAP_UPDATE, attr)
+
+    def read(self, number: int, key: bytes, size: int) -> bytes:
+        """The value at a key, of `size` bytes."""
+        k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size)
+        ends = (ctypes.addressof(k), ctypes.addressof(v))
+        _bpf("a read", _MAP_LOOKUP, struct.pack("<IIQQQ", self.fds[number], 0, *ends, 0))
+        return v.raw
 
     def close(self) -> None:
         """Closes all."""
