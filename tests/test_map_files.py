@@ -8,6 +8,7 @@ import json
 import random
 import re
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,28 @@ def test_every_kind_of_map_comes_back(obj: pf.Object) -> None:
     wider = pf.load(OBJECT, cpus=4).maps["verdicts"]
     wider.from_json([{"key": "DENY", "value": [1, 2]}])
     assert wider.typed["DENY"] == [1, 2, 0, 0]
+
+
+def test_inner_maps_of_the_object_stay_what_they_are() -> None:
+    """A slot and the name by which programs know the inner map go on meaning one map."""
+    from pktfilter.handles.map_files import dump, dump_all, fill, fill_all
+
+    first, again = pf.load(STATS, cpus=1), pf.load(STATS, cpus=1)
+    shared = first.maps["protocols"]
+    first.maps["classes"][1] = shared
+    shared.typed[6] = [{"packets": 5, "bytes": 7}]
+    with tempfile.TemporaryDirectory() as folder:
+        dump_all(first.maps, f"{folder}/all.json")
+        fill_all(again.maps, f"{folder}/all.json")
+        dump_all(again.maps, f"{folder}/again.json")
+        dump(first.maps["classes"], f"{folder}/classes.csv", first.maps)
+        assert '1,"{""map"": ""protocols""}"' in Path(f"{folder}/classes.csv").read_text()
+        fill(again.maps["classes"], f"{folder}/classes.csv", maps=again.maps)
+        assert Path(f"{folder}/all.json").read_text() == Path(f"{folder}/again.json").read_text()
+    assert again.maps["classes"][1] is again.maps["protocols"]
+    assert again.maps["protocols"].typed[6] == [{"packets": 5, "bytes": 7}]
+    with pytest.raises(pf.InputError, match="entry 1: map 'classes': there is no such map"):
+        again.maps["classes"].from_json([{"key": 0, "value": {"map": "protocols"}}])
 
 
 def test_programs_of_a_prog_array_are_named() -> None:

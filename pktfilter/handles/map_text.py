@@ -288,9 +288,11 @@ def _grown(tree: Any, where: str) -> Any:
 
 def _cell(column: _Column, cell: str, where: str) -> Any:
     """What a cell says: text where the type is text, else a number, JSON, or a word."""
+    text = cell.strip()
+    if column.codec is None and text.startswith("{"):  # an inner map
+        return parse_json(text)
     if column.codec is None or column.codec.textual:
         return cell
-    text = cell.strip()
     if isinstance(column.codec, Bool) and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text[:1] in ("[", "{"):
