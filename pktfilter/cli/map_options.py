@@ -132,6 +132,8 @@ class MapFiles:
 
     def load(self, obj: Object) -> None:
         """Fills the object's maps: from `--maps` first, then from `--map`."""
+        if not (self.fill or self.fill_all):
+            return
         from ..handles.map_files import fill, fill_all
 
         if self.fill_all is not None:

@@ -6,6 +6,7 @@ dump holds, loading gives back exactly: a key or value that its type cannot expr
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -327,13 +328,18 @@ def dump(of: Map, file: str, maps: Mapping[str, Map] | None = None) -> None:
 def dump_all(maps: Mapping[str, Map], file: str) -> None:
     """Writes the entries of maps to a JSON file, but of those that are a part of the program.
 
-    Those are constants (read-only or frozen), prog arrays, and maps whose contents have no keys.
+    Those are constants (read-only or frozen) and prog arrays. Maps whose contents have no keys, or are not for
+    users to read, are left out too.
     """
-    parts = [
-        f"{json.dumps(name)}: {json_text(entries_of(each, maps))}"
-        for name, each in maps.items()
-        if each.key_size
-        and each.type != "prog_array"
-        and not (each.spec.frozen or each.spec.readonly_prog)
-    ]
+    parts = []
+    for name, each in maps.items():
+        if not each.key_size or each.type == "prog_array":
+            continue
+        if each.spec.frozen or each.spec.readonly_prog:
+            continue
+        try:
+            parts.append(f"{json.dumps(name)}: {json_text(entries_of(each, maps))}")
+        except MapError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                raise
     write_text(file, "{\n" + ",\n".join(parts) + "\n}\n")

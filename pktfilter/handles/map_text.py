@@ -9,7 +9,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -356,6 +355,8 @@ def write_text(file: str, text: str) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
+    import tempfile  # slow to import
+
     try:
         if os.path.exists(file) and not os.path.isfile(file):  # a pipe, a terminal
             with open(file, "w", encoding="utf-8", newline="") as stream:
