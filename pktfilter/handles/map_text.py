@@ -94,7 +94,9 @@ def _rows(into: Map, parsed: Any, file: str | None) -> list[Row]:
             raise InputError(
                 f"the file has no map named '{into.name}'",
                 file=file,
-                expected=f"one of: {', '.join(list(parsed)[:12])}" if parsed else None,
+                expected=f"one of: {', '.join(n[:60] for n in list(parsed)[:12])}"
+                if parsed
+                else None,
             )
         parsed = parsed[into.name]
     try:
@@ -115,7 +117,11 @@ def rows_of_list(parsed: Any) -> list[Row]:
     rows = []
     for number, entry in enumerate(parsed, 1):
         if not isinstance(entry, dict) or set(entry) != {"key", "value"}:
-            found = ", ".join(list(entry)[:6]) if isinstance(entry, dict) else shown(entry)
+            found = (
+                ", ".join(str(n)[:60] for n in list(entry)[:6])
+                if isinstance(entry, dict)
+                else shown(entry)
+            )
             raise InputError(
                 "the entry is not an object of key and value",
                 place=f"entry {number}",
