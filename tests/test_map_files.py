@@ -393,3 +393,36 @@ def test_bad_options_are_one_sentence(
 def test_verify_takes_sizes() -> None:
     run("verify", RATELIMIT, "--max-entries", "sources=5")
     assert "nope" in run("verify", RATELIMIT, "--max-entries", "nope=5", code=2).error
+
+
+def test_maps_of_real_programs_have_types_and_come_back() -> None:
+    """Every map of the example and corpus objects: its types convert, and random contents survive a dump."""
+    rng = random.Random(11)
+    seen = 0
+    for path in sorted(
+        [*(ROOT / "examples").glob("*.o"), *(ROOT / "tests" / "programs").glob("*.o")]
+    ):
+        for name, spec in pf.ObjectSpec.from_file(path).maps.items():
+            if spec.type not in (
+                "hash",
+                "array",
+                "lru_hash",
+                "percpu_hash",
+                "percpu_array",
+                "lpm_trie",
+            ):
+                continue
+            first, again = pf.Map(spec, cpus=2, name=name), pf.Map(spec, cpus=2, name=name)
+            for index in range(min(spec.max_entries, 5)):
+                key = rng.randbytes(spec.key_size)
+                if "array" in spec.type:
+                    key = index.to_bytes(4, "little")
+                if spec.type == "lpm_trie":
+                    key = rng.randrange(8 * (spec.key_size - 4)).to_bytes(4, "little") + key[4:]
+                first[key] = rng.randbytes(spec.value_size)
+            assert again.from_json(json.loads(json.dumps(first.to_json()))) == len(first.to_json())
+            assert contents(again) == contents(first), f"{path.name}: {name}"
+            if spec.value_btf:
+                assert first.types.value.size == spec.value_size
+                seen += 1
+    assert seen > 100
