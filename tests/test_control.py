@@ -122,6 +122,13 @@ def test_a_running_replay_is_controlled_from_a_second_process(
     assert int.from_bytes(bytes.fromhex(dump["entries"][0]["value"]), "little") == 15
     engine.ask("map", "set", "hits", "1", "0x2a")
     assert "2a00000000000000" in engine.ask("map", "dump", "hits").text
+    file = tmp_path / "hits.json"
+    engine.ask("map", "save", "hits", str(file))
+    saved = json.loads(file.read_text())
+    assert saved == [{"key": 0, "value": 15}, {"key": 1, "value": 42}]
+    assert "2 set" in engine.ask("map", "load", "hits", str(file)).text
+    file.write_text('[{"key": 1, "value": -1e9}]')
+    assert "hits.json: entry 1" in engine.ask("map", "load", "hits", str(file), code=1).error
     assert engine.ask("map", "delete", "hits", "1", code=1).error.count("\n") == 1
     assert engine.ask("link", "rollback", "--json").json["generation"] == 3
     engine.send(2)

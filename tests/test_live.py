@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dpkt
 import pytest
-from commandline import PASS, PORTFW, assembly, finish, program
+from commandline import EXAMPLES, PASS, PORTFW, assembly, finish, program
 from live_net import (
     Net,
     namespace,
@@ -311,6 +311,30 @@ def test_the_command_counts_and_prints(net: Net, tmp_path: Path) -> None:
     done = finish(process)
     assert done.code == 0
     assert "dropped by the ring" in done.text and "observing a1" in done.text
+
+
+def test_maps_are_filled_before_and_written_after(net: Net, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    source.write_text('{"sizes": [{"key": 7, "value": [{"packets": 1000, "bytes": 0}]}]}')
+    stats = EXAMPLES / "stats.o"
+    process = net.start(
+        "a1",
+        stats,
+        "-c",
+        30,
+        "--maps",
+        source,
+        "--dump-map",
+        f"sizes={target}",
+        "--max-entries",
+        "sizes=8",
+    )
+    wait_for(process, b"observing a1")
+    send(net.wire("a0"), (packet(i) for i in range(50)))
+    assert finish(process).code == 0
+    values = {row["key"]: row["value"] for row in json.loads(target.read_text())}
+    assert sum(each["packets"] for each in values.pop(7)) == 1000
+    assert sum(each["packets"] for value in values.values() for each in value) == 30
 
 
 def test_ctrl_c_completes_the_output(net: Net, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,28 @@ def test_every_kind_of_map_comes_back(obj: pf.Object) -> None:
     wider = pf.load(OBJECT, cpus=4).maps["verdicts"]
     wider.from_json([{"key": "DENY", "value": [1, 2]}])
     assert wider.typed["DENY"] == [1, 2, 0, 0]
+
+
+def test_inner_maps_of_the_object_stay_what_they_are() -> None:
+    """A slot and the name by which programs know the inner map go on meaning one map."""
+    from pktfilter.handles.map_files import dump, dump_all, fill, fill_all
+
+    first, again = pf.load(STATS, cpus=1), pf.load(STATS, cpus=1)
+    shared = first.maps["protocols"]
+    first.maps["classes"][1] = shared
+    shared.typed[6] = [{"packets": 5, "bytes": 7}]
+    with tempfile.TemporaryDirectory() as folder:
+        dump_all(first.maps, f"{folder}/all.json")
+        fill_all(again.maps, f"{folder}/all.json")
+        dump_all(again.maps, f"{folder}/again.json")
+        dump(first.maps["classes"], f"{folder}/classes.csv", first.maps)
+        assert '1,"{""map"": ""protocols""}"' in Path(f"{folder}/classes.csv").read_text()
+        fill(again.maps["classes"], f"{folder}/classes.csv", maps=again.maps)
+        assert Path(f"{folder}/all.json").read_text() == Path(f"{folder}/again.json").read_text()
+    assert again.maps["classes"][1] is again.maps["protocols"]
+    assert again.maps["protocols"].typed[6] == [{"packets": 5, "bytes": 7}]
+    with pytest.raises(pf.InputError, match="entry 1: map 'classes': there is no such map"):
+        again.maps["classes"].from_json([{"key": 0, "value": {"map": "protocols"}}])
 
 
 def test_programs_of_a_prog_array_are_named() -> None:
@@ -370,3 +393,36 @@ def test_bad_options_are_one_sentence(
 def test_verify_takes_sizes() -> None:
     run("verify", RATELIMIT, "--max-entries", "sources=5")
     assert "nope" in run("verify", RATELIMIT, "--max-entries", "nope=5", code=2).error
+
+
+def test_maps_of_real_programs_have_types_and_come_back() -> None:
+    """Every map of the example and corpus objects: its types convert, and random contents survive a dump."""
+    rng = random.Random(11)
+    seen = 0
+    for path in sorted(
+        [*(ROOT / "examples").glob("*.o"), *(ROOT / "tests" / "programs").glob("*.o")]
+    ):
+        for name, spec in pf.ObjectSpec.from_file(path).maps.items():
+            if spec.type not in (
+                "hash",
+                "array",
+                "lru_hash",
+                "percpu_hash",
+                "percpu_array",
+                "lpm_trie",
+            ):
+                continue
+            first, again = pf.Map(spec, cpus=2, name=name), pf.Map(spec, cpus=2, name=name)
+            for index in range(min(spec.max_entries, 5)):
+                key = rng.randbytes(spec.key_size)
+                if "array" in spec.type:
+                    key = index.to_bytes(4, "little")
+                if spec.type == "lpm_trie":
+                    key = rng.randrange(8 * (spec.key_size - 4)).to_bytes(4, "little") + key[4:]
+                first[key] = rng.randbytes(spec.value_size)
+            assert again.from_json(json.loads(json.dumps(first.to_json()))) == len(first.to_json())
+            assert contents(again) == contents(first), f"{path.name}: {name}"
+            if spec.value_btf:
+                assert first.types.value.size == spec.value_size
+                seen += 1
+    assert seen > 100

@@ -282,6 +282,35 @@ def test_wrong_values_name_the_field(obj: pf.Object, change: dict[str, Any], wor
     assert len(records) == 0
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+RECORDS = pf.load(OBJECT, cpus=1).maps["records"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(name=st.sampled_from(sorted(record())), value=ANYTHING)
+def test_any_value_is_taken_or_an_error_that_names_its_field(name: str, value: Any) -> None:
+    try:
+        raw = RECORDS.encode(record(**{name: value}))
+    except pf.InputError as error:
+        assert str(error).startswith(f"map 'records': value.{name}") or name in (
+            "halves",
+            "inner_a",
+        )
+        assert len(str(error)) < 500
+    else:
+        assert len(raw) == RECORDS.value_size
+        assert RECORDS.encode(RECORDS.decode(raw)) == raw
+    for given_key in (value, {**FLOW, "src": value}):
+        try:
+            RECORDS.typed.get(given_key)
+        except pf.InputError as error:
+            assert str(error).startswith("map 'records': key")
+
+
 def test_a_missing_field_is_named_and_padding_is_not_missed(obj: pf.Object) -> None:
     for name in ("src", "proto"):
         with pytest.raises(pf.InputError, match=rf"key\.{name}: the field is missing"):

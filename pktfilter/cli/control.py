@@ -338,3 +338,26 @@ def map_delete(name: str, key: str, path: Path | None, as_json: bool) -> None:
     """Removes KEY from map NAME."""
     answer = _ask(path, "map.delete", map=name, key=key)
     _print(answer, as_json, f"{answer['map']}: {answer['entries']} entries")
+
+
+@map_command.command("load", short_help="Set a map's entries from a file.")
+@click.argument("name")
+@click.argument("file")
+@_socket
+@_json
+def map_load(name: str, file: str, path: Path | None, as_json: bool) -> None:
+    """Sets the entries of FILE (JSON, or CSV by its name) in map NAME; others stay."""
+    answer = _ask(path, "map.load", map=name, file=os.path.abspath(file))
+    text = f"{answer['map']}: {answer['set']} set, {answer['entries']} entries"
+    _print(answer, as_json, text)
+
+
+@map_command.command("save", short_help="Write a map's entries to a file.")
+@click.argument("name")
+@click.argument("file")
+@_socket
+@_json
+def map_save(name: str, file: str, path: Path | None, as_json: bool) -> None:
+    """Writes the entries of map NAME to FILE, as 'load' and replay's --map read it."""
+    answer = _ask(path, "map.save", map=name, file=os.path.abspath(file))
+    _print(answer, as_json, f"{answer['map']}: {answer['file']}")

@@ -132,14 +132,14 @@ class MapFiles:
 
     def load(self, obj: Object) -> None:
         """Fills the object's maps: from `--maps` first, then from `--map`."""
-        if not self.fill and self.fill_all is None:
+        if not (self.fill or self.fill_all):
             return
         from ..handles.map_files import fill, fill_all
 
         if self.fill_all is not None:
             fill_all(obj.maps, self.fill_all, programs=obj.programs)
         for name, file in self.fill.items():
-            fill(obj.maps[name], file, programs=obj.programs)
+            fill(obj.maps[name], file, programs=obj.programs, maps=obj.maps)
 
     def save(self, obj: Object, link: Link) -> None:
         """Writes what maps hold after the run: those of the program that runs then, else of the object."""
@@ -151,7 +151,7 @@ class MapFiles:
         program = link.program
         now: dict[str, Map] = {**obj.maps, **({} if program is None else reachable_maps(program))}
         for name, file in self.dump.items():
-            dump(now[name], file)
+            dump(now[name], file, now)
         if self.dump_all is not None:
             dump_all(now, self.dump_all)
 

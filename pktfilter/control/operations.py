@@ -326,6 +326,30 @@ def _map_delete(engine: Engine, request: dict[str, Any]) -> Any:
     return {"map": found.name, "entries": len(found)}
 
 
+def _map_and_file(engine: Engine, request: dict[str, Any]) -> tuple[Map, str, dict[str, Map]]:
+    """The map, the file's full name, and the maps that entries may name."""
+    name, file = _take(request, map=(_EITHER, ...), file=(_TEXT, ...))
+    if not os.path.isabs(file):
+        raise InputError("the file's full name is needed", found=file)
+    return engine.map(name), file, {m.name: m for m in engine.maps() if m.name}
+
+
+def _map_load(engine: Engine, request: dict[str, Any]) -> Any:
+    from ..handles.map_files import fill
+
+    found, file, maps = _map_and_file(engine, request)
+    with engine.lock:
+        return {"map": found.name, "set": fill(found, file, maps=maps), "entries": len(found)}
+
+
+def _map_save(engine: Engine, request: dict[str, Any]) -> Any:
+    from ..handles.map_files import dump
+
+    found, file, maps = _map_and_file(engine, request)
+    dump(found, file, maps)
+    return {"map": found.name, "file": file}
+
+
 def scalar(text: Any, size: int, what: str) -> bytes | int:
     """A key or value as typed: a number (decimal or 0x...), or bytes as `hex:0a000001` or 0a:00:00:01."""
     if isinstance(text, int) and not isinstance(text, bool):
@@ -361,4 +385,6 @@ OPERATIONS: dict[str, Callable[[Engine, dict[str, Any]], Any]] = {
     "map.dump": _map_dump,
     "map.set": _map_set,
     "map.delete": _map_delete,
+    "map.load": _map_load,
+    "map.save": _map_save,
 }

@@ -41,6 +41,8 @@ class MapAccess:
 
         @property
         def cpus(self) -> int: ...
+        @property
+        def per_cpu(self) -> bool: ...
         def _place(self) -> str: ...
         def _key(self, key: Any) -> bytes: ...
         def _join(self, value: Any, *, typed: bool = False) -> bytes: ...
@@ -117,8 +119,14 @@ class MapAccess:
             return self._each(rows, lambda row: self.update(*row, flags=flags))
         from .._core import map_batch
 
-        keys = [self._key(key) for key, _ in rows]
-        values = [self._join(value, typed=not is_plain(key)) for key, value in rows]
+        size = self.spec.key_size
+        step = -1 if self.per_cpu else self.spec.value_size
+        # Bytes that fit need no second look: they are the bulk of large batches.
+        keys = [k if type(k) is bytes and len(k) == size else self._key(k) for k, _ in rows]
+        values = [
+            v if type(v) is bytes and len(v) == step else self._join(v, typed=not is_plain(k))
+            for k, v in rows
+        ]
         if not rows:
             return 0
         err, done = map_batch.update(self._ref, b"".join(keys), b"".join(values), flags)

@@ -6,6 +6,7 @@ dump holds, loading gives back exactly: a key or value that its type cannot expr
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -32,17 +33,19 @@ class _Opaque(Exception):  # noqa: N818
     """A value that JSON has no word for."""
 
 
-def entries_of(of: Map) -> list[dict[str, Any]]:
+def entries_of(of: Map, maps: Mapping[str, Map] | None = None) -> list[dict[str, Any]]:
     """The entries of a map for a file, sorted by key; `Map.to_json`.
 
-    Elements of an array that are all zeros are left out: a new array has them.
+    Elements of an array that are all zeros are left out: a new array has them. An inner map that is one
+    of `maps` is told by its name there, others by their entries.
     """
     _want_keys(of)
     rows = sorted(of.lookup_batch(), key=lambda row: _order(row[0]))
     if of.type in _INDEXED and not of.holds_objects:
         rows = [row for row in rows if any(map(any, _listed(row[1])))]
     key, value = _writer(lambda: of.types.key), _writer(lambda: of.types.value)
-    return [{"key": key(k), "value": _shown_value(of, v, value)} for k, v in rows]
+    names = {each.id: name for name, each in (maps or {}).items()}
+    return [{"key": key(k), "value": _shown_value(of, v, value, names)} for k, v in rows]
 
 
 def _order(key: bytes) -> tuple[int, bytes]:
@@ -53,10 +56,14 @@ def _listed(value: bytes | list[bytes]) -> list[bytes]:
     return value if isinstance(value, list) else [value]
 
 
-def _shown_value(of: Map, value: Any, write: Callable[[bytes], Any]) -> Any:
+def _shown_value(
+    of: Map, value: Any, write: Callable[[bytes], Any], names: Mapping[int, str]
+) -> Any:
     if isinstance(value, Program):
         return value.name
     if isinstance(value, Map):
+        if value.id in names:
+            return {"map": names[value.id]}
         return {"max_entries": value.max_entries, "entries": entries_of(value)}
     return [write(each) for each in value] if of.per_cpu else write(value)
 
@@ -103,11 +110,15 @@ def fill(
     source: str | os.PathLike[str] | list[Any] | dict[str, Any],
     *,
     programs: Mapping[str, Program] | None = None,
+    maps: Mapping[str, Map] | None = None,
 ) -> int:
-    """Sets the entries of a file, or of its parsed JSON; `Map.from_json`. All are converted first."""
+    """Sets the entries of a file, or of its parsed JSON; `Map.from_json`. All are converted first.
+
+    `programs` and `maps` are what entries of prog arrays and maps of maps may name.
+    """
     file, rows = read_rows(into, source)
     try:
-        return put(into, rows, programs or {})
+        return put(into, rows, programs or {}, maps or {})
     except (InputError, MapError) as error:
         error.file = error.file or file
         raise
@@ -115,11 +126,13 @@ def fill(
         raise InputError("the file is nested too deeply", file=file) from None
 
 
-def put(into: Map, rows: list[Row], programs: Mapping[str, Program]) -> int:
+def put(
+    into: Map, rows: list[Row], programs: Mapping[str, Program], maps: Mapping[str, Map]
+) -> int:
     """Sets rows in a map, or raises and sets none."""
     _want_keys(into)
     keys = [_checked_key(into, row) for row in rows]
-    values = [_value(into, row, programs) for row in rows]
+    values = [_value(into, row, programs, maps) for row in rows]
     _check_space(into, rows, keys)
     try:
         return into.update_batch(zip(keys, values, strict=True))
@@ -159,14 +172,14 @@ def _bad(into: Map, row: Row, message: str, found: object, expected: object = No
     return InputError(message, place=place, found=found, expected=expected)
 
 
-def _value(into: Map, row: Row, programs: Mapping[str, Program]) -> Any:
+def _value(into: Map, row: Row, programs: Mapping[str, Program], maps: Mapping[str, Map]) -> Any:
     if into.type == "prog_array":
         if not isinstance(row.value, str) or row.value not in programs:
             known = ", ".join(programs) or "no programs here"
             raise _bad(into, row, "the value is no program", shown(row.value), f"one of: {known}")
         return programs[row.value]
     if into.spec.inner is not None:
-        return _inner(into, row, programs)
+        return _inner(into, row, maps)
     if into.per_cpu and isinstance(row.value, list):
         if len(row.value) > into.cpus:
             raise _bad(
@@ -186,17 +199,26 @@ def _value(into: Map, row: Row, programs: Mapping[str, Program]) -> Any:
     return _converted(row, row.value, into.value_size, into.types.encode_value)
 
 
-def _inner(into: Map, row: Row, programs: Mapping[str, Program]) -> Map:
-    """A new map for a slot of an outer one."""
+def _inner(into: Map, row: Row, maps: Mapping[str, Map]) -> Map:
+    """The map for a slot of an outer one: one that is there, by name, or a new one."""
     from dataclasses import replace
 
     from .map_text import rows_of_list
 
     assert into.spec.inner is not None
     given = row.value
+    if isinstance(given, dict) and set(given) == {"map"}:
+        if given["map"] not in list(maps):
+            known = ", ".join(maps) or "no maps here"
+            raise _bad(into, row, "there is no such map", shown(given["map"]), f"one of: {known}")
+        return maps[given["map"]]
     if not isinstance(given, dict) or set(given) - {"max_entries", "entries"}:
         raise _bad(
-            into, row, "the value is no map", shown(given), "an object of entries and max_entries"
+            into,
+            row,
+            "the value is no map",
+            shown(given),
+            "an object of entries and max_entries, or of map",
         )
     spec = replace(into.spec.inner, name=f"{into.name}.inner")
     if "max_entries" in given:
@@ -205,7 +227,7 @@ def _inner(into: Map, row: Row, programs: Mapping[str, Program]) -> Map:
         spec.max_entries = given["max_entries"]
     try:
         made = Map(spec, cpus=into.cpus if into.cpus > 1 else None)
-        put(made, rows_of_list(given.get("entries", [])), programs)
+        put(made, rows_of_list(given.get("entries", [])), {}, {})
     except (InputError, MapError) as error:
         error.place = f"{row.where}: {error.place}" if error.place else row.where
         raise
@@ -288,29 +310,36 @@ def fill_all(
             )
     for name in parsed:
         try:
-            fill(maps[name], parsed, programs=programs)
+            fill(maps[name], parsed, programs=programs, maps=maps)
         except (InputError, MapError) as error:
             error.file = file
             raise
 
 
-def dump(of: Map, file: str) -> None:
+def dump(of: Map, file: str, maps: Mapping[str, Map] | None = None) -> None:
     """Writes the entries of a map to a file, CSV by its name, else JSON; "-" is standard output."""
-    entries = entries_of(of)
+    entries = entries_of(of, maps)
     as_csv = file.lower().endswith(".csv")
+    if as_csv and of.spec.inner is not None:  # one cell for an inner map, whatever it holds
+        entries = [{"key": e["key"], "value": json.dumps(e["value"])} for e in entries]
     write_text(file, csv_text(entries) if as_csv else json_text(entries) + "\n")
 
 
 def dump_all(maps: Mapping[str, Map], file: str) -> None:
     """Writes the entries of maps to a JSON file, but of those that are a part of the program.
 
-    Those are constants (read-only or frozen), prog arrays, and maps whose contents have no keys.
+    Those are constants (read-only or frozen) and prog arrays. Maps whose contents have no keys, or are not for
+    users to read, are left out too.
     """
-    parts = [
-        f"{json.dumps(name)}: {json_text(entries_of(each))}"
-        for name, each in maps.items()
-        if each.key_size
-        and each.type != "prog_array"
-        and not (each.spec.frozen or each.spec.readonly_prog)
-    ]
+    parts = []
+    for name, each in maps.items():
+        if not each.key_size or each.type == "prog_array":
+            continue
+        if each.spec.frozen or each.spec.readonly_prog:
+            continue
+        try:
+            parts.append(f"{json.dumps(name)}: {json_text(entries_of(each, maps))}")
+        except MapError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                raise
     write_text(file, "{\n" + ",\n".join(parts) + "\n}\n")

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,9 @@ def _rows(into: Map, parsed: Any, file: str | None) -> list[Row]:
             raise InputError(
                 f"the file has no map named '{into.name}'",
                 file=file,
-                expected=f"one of: {', '.join(list(parsed)[:12])}" if parsed else None,
+                expected=f"one of: {', '.join(n[:60] for n in list(parsed)[:12])}"
+                if parsed
+                else None,
             )
         parsed = parsed[into.name]
     try:
@@ -116,7 +117,11 @@ def rows_of_list(parsed: Any) -> list[Row]:
     rows = []
     for number, entry in enumerate(parsed, 1):
         if not isinstance(entry, dict) or set(entry) != {"key", "value"}:
-            found = ", ".join(list(entry)[:6]) if isinstance(entry, dict) else shown(entry)
+            found = (
+                ", ".join(str(n)[:60] for n in list(entry)[:6])
+                if isinstance(entry, dict)
+                else shown(entry)
+            )
             raise InputError(
                 "the entry is not an object of key and value",
                 place=f"entry {number}",
@@ -288,9 +293,11 @@ def _grown(tree: Any, where: str) -> Any:
 
 def _cell(column: _Column, cell: str, where: str) -> Any:
     """What a cell says: text where the type is text, else a number, JSON, or a word."""
+    text = cell.strip()
+    if column.codec is None and text.startswith("{"):  # an inner map
+        return parse_json(text)
     if column.codec is None or column.codec.textual:
         return cell
-    text = cell.strip()
     if isinstance(column.codec, Bool) and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text[:1] in ("[", "{"):
@@ -354,6 +361,8 @@ def write_text(file: str, text: str) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
+    import tempfile  # slow to import
+
     try:
         if os.path.exists(file) and not os.path.isfile(file):  # a pipe, a terminal
             with open(file, "w", encoding="utf-8", newline="") as stream:
