@@ -5,9 +5,6 @@
  */
 #include "map_impl.h"
 
-/* A queue longer than this is EOVERFLOW in Linux. */
-#define CPUMAP_QUEUE_MAX 16384u
-
 static enum pf_err array_create(struct pf_map *map, struct pf_diag *diag)
 {
 	map->elements = map->def.max_entries;
@@ -113,36 +110,13 @@ static uint8_t *port_lookup(struct pf_map *map, const void *key, uint32_t cpu)
 	return value;
 }
 
-/* The second word of a user's value names a program by descriptor; there are none here, so only "none" fits. */
-static enum pf_err port_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)
+void pf_array_mirror(struct pf_map *map, const void *key, const uint32_t *word)
 {
-	uint32_t index = pf_index_of(key);
-	uint32_t word[2] = {0, 0};
-	uint64_t whole;
+	uint64_t whole = 0;
 
-	if (cpu != PF_MAP_ALL_CPUS)
-		return PF_EPERM; /* a program */
-	enum pf_err err = check_update(map, index, flags);
-	if (err)
-		return err;
-	memcpy(word, value, map->def.value_size);
-	if (map->def.type == PF_MAP_CPUMAP && word[0] > CPUMAP_QUEUE_MAX)
-		return PF_EOVERFLOW;
-	if (word[0] && (int32_t)word[1] > 0)
-		return PF_EINVAL;
-	word[1] = 0;
-	memcpy(&whole, word, 8);
-	__atomic_store_n((pf_word *)(void *)(map->arena + index * map->stride), whole, __ATOMIC_RELAXED);
-	return PF_OK;
-}
-
-static enum pf_err port_remove(struct pf_map *map, const void *key)
-{
-	uint32_t index = pf_index_of(key);
-	if (index >= map->def.max_entries)
-		return PF_EINVAL;
-	__atomic_store_n((pf_word *)(void *)(map->arena + index * map->stride), 0, __ATOMIC_RELAXED);
-	return PF_OK;
+	if (word)
+		memcpy(&whole, word, 8);
+	__atomic_store_n((pf_word *)(void *)(map->arena + pf_index_of(key) * map->stride), whole, __ATOMIC_RELAXED);
 }
 
 static enum pf_err port_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
@@ -172,8 +146,8 @@ const struct pf_map_ops pf_port_ops = {
 	.create = array_create,
 	.destroy = array_destroy,
 	.lookup = port_lookup,
-	.update = port_update,
-	.remove = port_remove,
+	.update = pf_port_update,
+	.remove = pf_port_remove,
 	.read = port_read,
 	.next_key = array_next_key,
 	.count = port_count,

@@ -27,6 +27,7 @@ from .options import (
     watch_option,
     write_options,
 )
+from .ports import port_option, ports_of
 from .programs import load_program
 from .running import (
     controlled,
@@ -128,6 +129,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     metavar="N",
     help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
 )
+@port_option("IFACE")
 @engine_option
 @batch_option(DEFAULT_LIVE_BATCH)
 @linear_option
@@ -163,6 +165,7 @@ def live_command(
     unverified: bool,
     watch: bool,
     control: Path | None,
+    ports: tuple[str, ...],
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -215,6 +218,7 @@ def live_command(
             on_progress=on_progress,
             on_start=None if quiet else lambda run: _announce(run, announced),
             on_trace=print_trace,
+            ports=ports_of(ports),
         )  # fmt: skip
         with (
             controlled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
+from .port_entries import PORT_TYPES, CpumapEntry, DevmapEntry, port_entry
 
 if TYPE_CHECKING:
     from .program import Program
@@ -45,7 +47,9 @@ class Map:
 
     Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
-    those publishes a new world in every datapath that uses them.
+    those publishes a new world in every datapath that uses them, as does every change of a devmap,
+    devmap_hash or cpumap: they take bytes, `(ifindex or queue size, program or None)`, or a `DevmapEntry`
+    or `CpumapEntry`.
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
@@ -176,12 +180,31 @@ class Map:
                     f"a map of maps holds maps, found {type(value).__name__}", place=self._place()
                 )
             err = self._ref.bind_map(raw, value._ref, flags)
+        elif (entry := port_entry(self, value)) is not None:
+            number, program = entry
+            ref = None if program is None else program._ref
+            err = self._ref.bind_port(raw, number, ref, flags)
         else:
             err = self._ref.update(raw, self._join(value), flags)
         if err:
             raise self._error(err, "update", key)
         if self._binds:
             self._bound[raw] = value
+
+    def entry(self, key: Scalar) -> DevmapEntry | CpumapEntry:
+        """The entry of a devmap, devmap_hash or cpumap with its program; raises `MapKeyError`, and
+        `InputError` for another map."""
+        if self.type not in PORT_TYPES:
+            raise InputError(f"a {self.type} has no entries with programs", place=self._place())
+        raw = self._key(key)
+        value = self.lookup(raw)
+        assert isinstance(value, bytes)
+        ref = self._ref.bound_port(raw)
+        from .program import program_handle
+
+        kind = DevmapEntry if PORT_TYPES[self.type] == "devmap" else CpumapEntry
+        number = int.from_bytes(value[:4], sys.byteorder)
+        return kind(number, None if ref is None else program_handle(ref))
 
     def delete(self, key: Scalar) -> None:
         """Removes `key`; raises `MapKeyError` when it is not there, EINVAL for arrays."""
@@ -292,8 +315,6 @@ class Map:
 
 def _scalar(value: Any, size: int, what: str, place: str) -> bytes:
     if isinstance(value, int) and not isinstance(value, bool):
-        import sys
-
         try:
             return value.to_bytes(size, sys.byteorder, signed=value < 0)
         except OverflowError:
