@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .handles.links import CanUpdate, Link, LinkInfo
     from .handles.loader import Object, load
     from .handles.maps import BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, Map, MapKeyError
+    from .handles.port_entries import CpumapEntry, DevmapEntry
     from .handles.program import XDP, Program, TestRun
     from .handles.transactions import Transaction, transaction
     from .handles.trial_report import ArmReport, Guard, Sample, TrialReport
@@ -92,6 +93,7 @@ _WHERE = {
     **dict.fromkeys(("Object", "load"), ".handles.loader"),
     **dict.fromkeys(("BPF_ANY", "BPF_EXIST", "BPF_F_LOCK", "BPF_NOEXIST"), ".handles.maps"),
     **dict.fromkeys(("Map", "MapKeyError"), ".handles.maps"),
+    **dict.fromkeys(("CpumapEntry", "DevmapEntry"), ".handles.port_entries"),
     "Diagnostic": ".diagnostics",
     **dict.fromkeys(("XDP", "Program", "TestRun"), ".handles.program"),
     **dict.fromkeys(("Verification", "verify"), ".handles.verification"),
@@ -115,7 +117,9 @@ __all__ = [
     "Batch",
     "CanUpdate",
     "CaptureError",
+    "CpumapEntry",
     "Datapath",
+    "DevmapEntry",
     "Diagnostic",
     "ExecutionFault",
     "ExpressionError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .report import rate
+from .report import rate, redirect_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -141,6 +141,8 @@ def _facts(result: LiveResult) -> list[str]:
                 parts.append(f"{value:,} {what}")
         lines.append(f"{entry.name}: " + ", ".join(parts))
     lines += [sent_line(sent) for sent in result.sent if sent.attempted]
+    if result.redirects:
+        lines += redirect_lines(result.redirects)
     lines += [f"{result.uncovered:,} packets saw no program"] if result.uncovered else []
     lines += [
         f"{count:,} packets written to {'standard output' if path == '-' else path}"

@@ -289,3 +289,34 @@ def test_replacement_under_traffic(net: Net, tmp_path: Path) -> None:
             }
         )
     )  # fmt: skip
+
+
+def test_redirects_leave_by_their_ports(net: Net, tmp_path: Path) -> None:
+    """`live --port 3=b0`: what is redirected to 3 arrives behind b0, and nowhere else."""
+    net.ip("link", "add", "name", "c0", "type", "veth", "peer", "name", "c1")
+    for end in ("c0", "c1"):
+        net.ip("link", "set", end, "up")
+    body = "r1 = 3\nr2 = 0\ncall bpf_redirect\nexit\n"
+    out = tmp_path / "left.pcap"
+    prog = program(tmp_path, assembly("to3", body), "to3.s")
+    process = net.start(
+        "a1", prog, "--port", "3=b0", "--port", f"4={out}", "--count", "50", "--json"
+    )
+    right, other = net.wire("b1"), net.wire("c1")
+    assert process.stderr is not None
+    while b"observing" not in process.stderr.readline():
+        assert process.poll() is None
+    left = net.wire("a0")
+    sent = [packet(i, 60 + i) for i in range(50)]
+    send(left, sent)
+    told = finish(process).json
+    assert told["redirects"] == {
+        "3": {"packets": 50, "bytes": sum(map(len, sent)), "dropped": 0, "errors": 0}
+    }
+    assert told["sent"][0]["name"] == "b0" and told["sent"][0]["sent"] == 50
+    assert told["written"] == {str(out): 0}
+    right.settimeout(5)
+    assert [right.recv(65536) for _ in sent] == sent
+    other.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        other.recv(65536)

@@ -30,6 +30,9 @@ LIVE_FRAMES = 2
 #: pktfilter's number of a port (1: where packets come from) and the interface that it is in the namespace.
 PORTS = {1: "a0", 3: "b0", 4: "c0"}
 NOWHERE = 200  # no interface has this number
+#: What a CPU of a cpumap hands to the stack, where the frame came in.
+STACK = 0
+DEVMAP_PROGRAM, CPUMAP_PROGRAM = 33, 35  # expected attach types
 
 
 class Wires:
@@ -44,12 +47,14 @@ class Wires:
             k.KernelProgram.load(bytes.fromhex("b700000002000000 9500000000000000"))
         )
         self.index = {port: net.call(socket.if_nametoindex, name) for port, name in PORTS.items()}
-        self.sockets = {}
+        self.sockets: dict[int, socket.socket] = {}
         for port, name in PORTS.items():
             far = net.call(socket.if_nametoindex, name[0] + "1")
             stack.enter_context(net.call(k.KernelLink, taker, far))
             self.sockets[port] = net.wire(name[0] + "1")
-            self.sockets[port].setblocking(False)
+        self.sockets[STACK] = net.wire("a0")
+        for sock in self.sockets.values():
+            sock.setblocking(False)
 
     def ifindex(self, port: int) -> int:
         """The number in the namespace for one of pktfilter's."""
@@ -61,7 +66,7 @@ class Wires:
 
     def arrived(self) -> dict[int, list[bytes]]:
         """What came to each port since the last call."""
-        time.sleep(0.05)  # veth hands frames on in a soft interrupt
+        time.sleep(0.2)  # a CPU's thread and veth hand frames on in their own time
         got: dict[int, list[bytes]] = defaultdict(list)
         for port, sock in self.sockets.items():
             while True:
@@ -163,6 +168,7 @@ def test_devmaps_and_broadcasts_reach_the_same_ports(wires: Wires, tmp_path: Pat
                 key = wires.ifindex(key)
             wires.send(program, data[:15] + bytes((key,)) + data[16:])
         linux = wires.arrived()
+        linux.pop(STACK, None)  # PASS
     ours = replayed(tmp_path, obj, packets)
 
     def comparable(got: dict[int, list[bytes]]) -> dict[int, list[tuple[int, bytes]]]:
@@ -174,3 +180,79 @@ def test_devmaps_and_broadcasts_reach_the_same_ports(wires: Wires, tmp_path: Pat
     assert {p: len(r) for p, r in ours.items()} == {p: len(r) for p, r in linux.items()}
     assert comparable(ours) == comparable(linux)
     assert all(ours[port] for port in PORTS)
+
+
+def test_programs_of_entries_do_the_same(wires: Wires, tmp_path: Path) -> None:
+    """Devmap programs with and without broadcast, cpumap programs that pass, drop and redirect on."""
+    spec = pp.spec_of(
+        pp.router()
+        + pp.secondary("xdp/devmap", "egress", 5)
+        + pp.secondary("xdp/cpumap", "oncpu", 7)
+    )
+    obj = spec.load()
+    egress, oncpu = obj.programs["egress"], obj.programs["oncpu"]
+    obj.maps["dev"][0] = (3, egress)
+    obj.maps["dev"][1] = (4, None)
+    obj.maps["devh"][100] = (4, egress)
+    obj.maps["devh"][7] = (3, None)
+    obj.maps["cpus"][0] = (192, oncpu)
+    rng = random.Random(11)
+    packets = []
+    for number in range(400):
+        way, keys = rng.choice(((pp.DEV, (0, 1)), (pp.HASH, (7, 100)), (pp.CPU, (0,))))
+        flags = rng.choice((0, 0, pp.BROADCAST)) if way != pp.CPU else 0
+        size, action = rng.choice((60, 64, 600, 1400)), rng.randrange(6)
+        packets.append(pp.packet(way, rng.choice(keys), flags, number, size, action))
+    with ExitStack() as stack:
+        maps = {
+            name: stack.enter_context(wires.net.call(k.KernelMap, kind, 4, 8, 16))
+            for name, kind in (("dev", "devmap"), ("devh", "devmap_hash"), ("cpus", "cpumap"))
+        }
+        programs = {
+            name: stack.enter_context(
+                k.KernelProgram.load(
+                    program.insns,
+                    maps={n: maps[used] for n, used in program.map_refs.items()},
+                    expected_attach_type={"egress": DEVMAP_PROGRAM, "oncpu": CPUMAP_PROGRAM}.get(
+                        name, 0
+                    ),
+                )
+            )
+            for name, program in spec.programs.items()
+        }
+        for name, key, port, used in (
+            ("dev", 0, 3, "egress"), ("dev", 1, 4, None), ("devh", 100, 4, "egress"),
+            ("devh", 7, 3, None), ("cpus", 0, None, "oncpu"),
+        ):  # fmt: skip
+            first = 192 if port is None else wires.ifindex(port)
+            value = struct.pack("<Ii", first, programs[used].fd if used else -1)
+            wires.net.call(maps[name].update, key.to_bytes(4, "little"), value)
+        wires.arrived()
+        for data in packets:
+            wires.send(programs["route"], data)
+        linux = wires.arrived()
+    source = tmp_path / "in.pcap"
+    source.write_bytes(pcap(packets))
+    got: dict[int, list[bytes]] = defaultdict(list)
+    hook = pf.Hook("ingress")
+    hook.attach(obj.programs["route"])
+    sinks = {(port or "cpu:0"): (lambda d, ns, p=port: got[p].append(d)) for port in (0, 3, 4)}
+    pf.replay(source, hook, ports=sinks)
+    names = {wires.ifindex(port): port for port in PORTS} | {0: 0}
+
+    def translated(data: bytes) -> tuple[Any, ...]:
+        """Interfaces by pktfilter's numbers, where a program wrote any."""
+        if data[22:26] == b"\xa5" * 4:
+            return (data,)
+        rx, queue, tx, tag = struct.unpack_from("<4I", data, 22)
+        return data[:22], names[rx], queue, names[tx], tag, data[38:]
+
+    def plain(data: bytes) -> tuple[Any, ...]:
+        if data[22:26] == b"\xa5" * 4:
+            return (data,)
+        return data[:22], *struct.unpack_from("<4I", data, 22), data[38:]
+
+    assert {p: len(rows) for p, rows in got.items()} == {p: len(r) for p, r in linux.items() if r}
+    for port, rows in got.items():  # a CPU's thread runs when it likes: order is each way's own
+        assert sorted(map(plain, rows)) == sorted(map(translated, linux[port]))
+    assert set(got) == {0, 3, 4}

@@ -34,11 +34,17 @@ PF_HELPER_FN(redirect)
 	return PF_XDP_REDIRECT;
 }
 
-/* The value of a port map's entry in one load: its low half is an ifindex or a queue size, 0: no entry. */
-static uint64_t entry_of(struct pf_exec *x, struct pf_map *map, uint32_t key)
+/* What a port map's entry says: an ifindex or a queue size, 0: no entry. Of the world, as programs of an
+ * entry are; by the bytes where no world has the map's entries. */
+static uint32_t entry_of(struct pf_exec *x, struct pf_map *map, uint32_t key)
 {
+	const struct pf_binding *binding = x->bindings ? pf_bindings_of(x->bindings, map) : NULL;
+	if (binding) {
+		const struct pf_port_entry *entry = (const struct pf_port_entry *)pf_binding_find(binding, &key);
+		return entry ? entry->first : 0;
+	}
 	const uint8_t *value = pf_map_lookup(map, &key, x->cpu);
-	return value ? __atomic_load_n((const uint64_t *)(const void *)value, __ATOMIC_RELAXED) : 0;
+	return value ? __atomic_load_n((const uint32_t *)(const void *)value, __ATOMIC_RELAXED) : 0;
 }
 
 PF_HELPER_FN(redirect_map)
@@ -50,7 +56,7 @@ PF_HELPER_FN(redirect_map)
 	const uint64_t multicast = one ? 0 : PF_REDIRECT_BROADCAST | PF_REDIRECT_EXCLUDE;
 	if (r3 & ~(REDIRECT_ACTIONS | multicast))
 		return PF_XDP_ABORTED;
-	const uint64_t value = r3 & PF_REDIRECT_BROADCAST ? 0 : entry_of(x, map, key);
+	const uint32_t value = r3 & PF_REDIRECT_BROADCAST ? 0 : entry_of(x, map, key);
 	if (!(r3 & PF_REDIRECT_BROADCAST) && !value) {
 		x->redirect = PF_REDIRECT_NONE;
 		return r3 & REDIRECT_ACTIONS;

@@ -93,7 +93,7 @@ struct pf_exec {
 	uint32_t redirect_target; /* ifindex, or key of redirect_map */
 	uint64_t redirect_flags;
 	const struct pf_map *redirect_map;
-	uint64_t redirect_value; /* of its entry when the program asked, as in Linux; 0 for a broadcast */
+	uint32_t redirect_value; /* first word of its entry when the program asked, as in Linux; 0: broadcast */
 	/* Checked mode. What is charged is an upper bound of the instructions executed (vm.h, V2). */
 	uint8_t checked;      /* the running build */
 	uint8_t window_writable;

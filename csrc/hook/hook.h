@@ -49,6 +49,12 @@ struct pf_chain {
 	struct pf_chain_entry *entries;
 };
 
+/* The best form that a program of a port map's entry and what it can tail-call have. */
+struct pf_world_engine {
+	const struct pf_prog *prog;
+	enum pf_engine engine;
+};
+
 struct pf_world {
 	struct pf_rcu_head rcu;  /* first */
 	struct pf_datapath *dp;  /* who published it: counts live worlds */
@@ -57,6 +63,8 @@ struct pf_world {
 	uint32_t hooks;
 	struct pf_chain *chains;
 	struct pf_bindings bindings;
+	uint32_t engine_count;
+	struct pf_world_engine *engines; /* of programs in port maps */
 };
 
 PF_API enum pf_err pf_datapath_create(struct pf_datapath **dp, struct pf_diag *diag);

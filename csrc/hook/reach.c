@@ -8,11 +8,18 @@
 
 #define NO_POSITION UINT32_MAX
 
-/* map_type.def: which types hold programs or maps. */
-static int holds_bindings(enum pf_map_type type)
+static int holds_maps(enum pf_map_type type)
 {
+	return type == PF_MAP_ARRAY_OF_MAPS || type == PF_MAP_HASH_OF_MAPS;
+}
+
+/* map_type.def: which types hold programs or maps. */
+static int holds_bindings(const struct pf_map *map)
+{
+	if (pf_map_is_port(map))
+		return 1;
 	enum { ARRAY, HASH, LPM, BINDING, PORT, QUEUE, BLOOM, NONE };
-	switch (type) {
+	switch (map->def.type) {
 #define PF_MAP_TYPE(name, number, text, family, percpu, support)                                                       \
 	case PF_MAP_##name:                                                                                            \
 		return family == BINDING;
@@ -120,6 +127,9 @@ static int known(const struct pf_world_plan *plan, const struct pf_map *map)
 	return !plan || (plan->current && pf_bindings_of(&plan->current->bindings, map));
 }
 
+static enum pf_err add_object(struct pf_reach *reach, const struct pf_world_plan *plan, const struct pf_map *map,
+			      struct pf_ref *object, struct pf_diag *diag);
+
 /* A binding map: subscribed first, then read (H3). */
 static enum pf_err add_map(struct pf_reach *reach, const struct pf_world_plan *plan, struct pf_map *map,
 			   struct pf_diag *diag)
@@ -138,14 +148,25 @@ static enum pf_err add_map(struct pf_reach *reach, const struct pf_world_plan *p
 	reach->maps.items[position] = map;
 	enter(&reach->maps, position);
 	reach->maps.count++;
-	if (map->def.type != PF_MAP_PROG_ARRAY)
-		return PF_OK;
 	const struct pf_binding *binding = reach->bindings[position];
 	enum pf_err err = PF_OK;
 	for (uint32_t i = 0; i < binding->capacity && !err; i++)
 		if (binding->objects[i])
-			err = add_prog(reach, (const struct pf_prog *)binding->objects[i], diag);
+			err = add_object(reach, plan, map, binding->objects[i], diag);
 	return err;
+}
+
+static enum pf_err add_object(struct pf_reach *reach, const struct pf_world_plan *plan, const struct pf_map *map,
+			      struct pf_ref *object, struct pf_diag *diag)
+{
+	if (map->def.type == PF_MAP_PROG_ARRAY)
+		return add_prog(reach, (const struct pf_prog *)object, diag);
+	if (pf_map_is_port(map)) {
+		const struct pf_port_entry *entry = (const struct pf_port_entry *)object;
+		return entry->prog ? add_prog(reach, (const struct pf_prog *)entry->prog, diag) : PF_OK;
+	}
+	struct pf_map *inner = (struct pf_map *)object; /* no outer map: those do not nest */
+	return pf_map_is_port(inner) ? add_map(reach, plan, inner, diag) : PF_OK;
 }
 
 /* Programs arrive in the set by pointers that their owners (links, bindings) keep alive and may change: staging adds a
@@ -159,7 +180,7 @@ static enum pf_err visit_prog(struct pf_reach *reach, const struct pf_world_plan
 			return err;
 	}
 	for (uint32_t i = 0; i < prog->map_count; i++) {
-		if (!holds_bindings(prog->maps[i].map->def.type))
+		if (!holds_bindings(prog->maps[i].map))
 			continue;
 		enum pf_err err = add_map(reach, plan, prog->maps[i].map, diag);
 		if (err)
@@ -243,7 +264,7 @@ enum pf_err pf_reach_has_cpus(const struct pf_reach *reach, uint64_t cpus, struc
 	for (uint32_t n = 0; n < reach->maps.count && !err; n++) {
 		const struct pf_map *map = reach->maps.items[n];
 		const struct pf_binding *binding = reach->bindings[n];
-		for (uint32_t i = 0; i < binding->capacity && map->def.type != PF_MAP_PROG_ARRAY && !err; i++)
+		for (uint32_t i = 0; i < binding->capacity && holds_maps(map->def.type) && !err; i++)
 			if (binding->objects[i])
 				err = has_cpus((const struct pf_map *)binding->objects[i], cpus, diag);
 	}
@@ -291,12 +312,12 @@ static enum pf_err collect_written(struct pf_reach *reach, struct pf_pointers *w
 		struct pf_prog *p = (struct pf_prog *)reach->progs.items[n];
 		err = visit_prog(reach, NULL, p, diag);
 		for (uint32_t i = 0; i < p->map_count && !err; i++)
-			if (!n || !holds_bindings(p->maps[i].map->def.type))
+			if (!n || !holds_bindings(p->maps[i].map))
 				err = add_written(written, p->maps[i].map, diag);
 	}
 	for (uint32_t n = 0; n < reach->maps.count && !err; n++) {
 		const struct pf_binding *binding = reach->bindings[n];
-		if (((const struct pf_map *)reach->maps.items[n])->def.type == PF_MAP_PROG_ARRAY)
+		if (!holds_maps(((const struct pf_map *)reach->maps.items[n])->def.type))
 			continue;
 		for (uint32_t i = 0; i < binding->capacity && !err; i++)
 			if (binding->objects[i])
@@ -396,7 +417,8 @@ void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, 
 
 enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog)
 {
-	uint8_t engines = reach->engines[position_of(&reach->progs, prog)];
+	const uint32_t position = position_of(&reach->progs, prog);
+	const uint8_t engines = position == NO_POSITION ? 0 : reach->engines[position];
 	enum pf_engine best = PF_ENGINE_CHECKED;
 	for (unsigned e = 0; e < PF_ENGINES; e++)
 		if (engines & 1u << e)

@@ -39,6 +39,7 @@ uint64_t pf_reach_cpus(const struct pf_datapath *dp);
 int pf_world_engines_differ(const struct pf_world *world, const struct pf_reach *reach);
 /* keep: the bindings' references were handed on and subscriptions stay. */
 void pf_reach_release(struct pf_reach *reach, const struct pf_world_plan *plan, int keep);
+/* Of a program that is not reached: the checked interpreter. */
 enum pf_engine pf_reach_engine(const struct pf_reach *reach, const struct pf_prog *prog);
 /* The name (PF_NAME_MAX) of a map that programs can write and runs of both can come to, by tail calls too. */
 enum pf_err pf_reach_shared(const struct pf_prog *a, const struct pf_prog *b, char *name, int *found, struct pf_diag *diag);

@@ -21,11 +21,13 @@ static uint32_t slots_for(uint32_t maps)
 }
 
 /* One block: the world, its chains, all entries, the table of bindings. */
-static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entries, uint32_t slots)
+static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entries, uint32_t slots,
+				 uint32_t engines)
 {
 	size_t head = sizeof(struct pf_world) + (size_t)plan->hooks * sizeof(struct pf_chain) +
 		      (size_t)entries * sizeof(struct pf_chain_entry);
-	struct pf_world *world = calloc(1, head + (size_t)slots * sizeof(struct pf_bindings_slot));
+	size_t table = (size_t)slots * sizeof(struct pf_bindings_slot);
+	struct pf_world *world = calloc(1, head + table + (size_t)engines * sizeof(struct pf_world_engine));
 	if (!world)
 		return NULL;
 	world->dp = plan->dp;
@@ -33,6 +35,7 @@ static struct pf_world *allocate(const struct pf_world_plan *plan, uint32_t entr
 	world->chains = (struct pf_chain *)(world + 1);
 	world->bindings.slots = (struct pf_bindings_slot *)(void *)((char *)world + head);
 	world->bindings.mask = slots - 1;
+	world->engines = (struct pf_world_engine *)(void *)((char *)world + head + table);
 	return world;
 }
 
@@ -88,13 +91,37 @@ static void fill_chains(struct pf_world *world, const struct pf_datapath *dp, co
 	}
 }
 
+static void add_engine(struct pf_world *world, const struct pf_reach *reach, const struct pf_prog *prog)
+{
+	for (uint32_t i = 0; i < world->engine_count; i++)
+		if (world->engines[i].prog == prog)
+			return;
+	world->engines[world->engine_count++] = (struct pf_world_engine){ prog, pf_reach_engine(reach, prog) };
+}
+
+/* There is room for all programs of the reach. */
+static void fill_engines(struct pf_world *world, const struct pf_reach *reach)
+{
+	for (uint32_t n = 0; n < reach->maps.count; n++) {
+		const struct pf_binding *binding = reach->bindings[n];
+		if (!pf_map_is_port(reach->maps.items[n]))
+			continue;
+		for (uint32_t i = 0; i < binding->capacity; i++) {
+			const struct pf_port_entry *entry = (const struct pf_port_entry *)binding->objects[i];
+			if (entry && entry->prog)
+				add_engine(world, reach, (const struct pf_prog *)entry->prog);
+		}
+	}
+}
+
 enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **out, struct pf_diag *diag)
 {
 	struct pf_reach reach = { 0 };
 	enum pf_err err = pf_reach_collect(&reach, plan, diag);
 	if (err)
 		return err;
-	struct pf_world *world = allocate(plan, entries_of(plan->dp), slots_for(reach.maps.count));
+	struct pf_world *world = allocate(plan, entries_of(plan->dp), slots_for(reach.maps.count),
+					  reach.progs.count);
 	if (!world) {
 		pf_reach_release(&reach, plan, 0);
 		return pf_hook_nomem(diag);
@@ -103,6 +130,7 @@ enum pf_err pf_world_build(const struct pf_world_plan *plan, struct pf_world **o
 	world->generation = plan->generation;
 	fill_bindings(&world->bindings, &reach);
 	fill_chains(world, plan->dp, &reach);
+	fill_engines(world, &reach);
 	pf_reach_release(&reach, plan, 1);
 	*out = world;
 	return PF_OK;
@@ -120,6 +148,9 @@ int pf_world_engines_differ(const struct pf_world *world, const struct pf_reach 
 				return 1;
 		}
 	}
+	for (uint32_t i = 0; i < world->engine_count; i++)
+		if (pf_reach_engine(reach, world->engines[i].prog) != world->engines[i].engine)
+			return 1;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct waiting {
 struct pf_transmit {
 	struct pf_sink sink;
 	uint32_t ports;
+	uint8_t leaves_redirects; /* X1 */
 	int fd[PF_RING_PORTS];
 	uint32_t ifindex[PF_RING_PORTS];
 	uint64_t retry_ns;
@@ -77,8 +78,12 @@ static int destination(const struct pf_transmit *t, uint8_t action, uint32_t fro
 	const int single = t->ports == 1;
 
 	switch ((enum pf_action)action) {
-	case PF_XDP_PASS:
 	case PF_XDP_REDIRECT:
+		if (t->leaves_redirects)
+			return 0;
+		*to = single ? 0 : from ^ 1;
+		return 1;
+	case PF_XDP_PASS:
 		*to = single ? 0 : from ^ 1;
 		return 1;
 	case PF_XDP_TX:
@@ -257,6 +262,8 @@ void pf_transmit_close(struct pf_transmit *t)
 	free(t->waiting);
 	free(t);
 }
+
+void pf_transmit_leave_redirects(struct pf_transmit *t) { t->leaves_redirects = 1; }
 
 void pf_transmit_counts(const struct pf_transmit *t, uint32_t port, struct pf_transmit_counts *counts)
 {

@@ -29,6 +29,8 @@ struct pf_transmit_counts {
 /* ifindex of each port, one or two; retry_ms 0: 100. */
 PF_API enum pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t ports, uint32_t retry_ms,
 				    struct pf_transmit **transmit, struct pf_diag *diag);
+/* REDIRECT goes nowhere from here on: redirects have ports of their own (ports.h). */
+PF_API void pf_transmit_leave_redirects(struct pf_transmit *transmit);
 PF_API void pf_transmit_close(struct pf_transmit *transmit);
 PF_API void pf_transmit_counts(const struct pf_transmit *transmit, uint32_t port, struct pf_transmit_counts *counts);
 

@@ -6,9 +6,6 @@
  */
 #include "map_impl.h"
 
-/* A queue longer than this is EOVERFLOW in Linux. */
-#define CPUMAP_QUEUE_MAX 16384u
-
 static enum pf_err array_create(struct pf_map *map, struct pf_diag *diag)
 {
 	map->elements = map->def.max_entries;
@@ -114,6 +111,7 @@ static uint8_t *port_lookup(struct pf_map *map, const void *key, uint32_t cpu)
 	return value;
 }
 
+<<<<<<< HEAD
 /* An xskmap tells empty slots from others, where devmap and cpumap say that every key is there. */
 static enum pf_err check_socket(const struct pf_map *map, uint32_t index, uint64_t flags, uint32_t number)
 {
@@ -131,11 +129,13 @@ static enum pf_err check_socket(const struct pf_map *map, uint32_t index, uint64
 
 /* The second word of a user's value names a program by descriptor; there are none here, so only "none" fits. */
 static enum pf_err port_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)
+=======
+void pf_array_mirror(struct pf_map *map, const void *key, const uint32_t *word)
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 {
-	uint32_t index = pf_index_of(key);
-	uint32_t word[2] = {0, 0};
-	uint64_t whole;
+	uint64_t whole = 0;
 
+<<<<<<< HEAD
 	if (cpu != PF_MAP_ALL_CPUS)
 		return PF_EPERM; /* a program */
 	memcpy(word, value, map->def.value_size);
@@ -160,6 +160,11 @@ static enum pf_err port_remove(struct pf_map *map, const void *key)
 		return PF_EINVAL;
 	__atomic_store_n((pf_word *)(void *)(map->arena + index * map->stride), 0, __ATOMIC_RELAXED);
 	return PF_OK;
+=======
+	if (word)
+		memcpy(&whole, word, 8);
+	__atomic_store_n((pf_word *)(void *)(map->arena + pf_index_of(key) * map->stride), whole, __ATOMIC_RELAXED);
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 }
 
 static enum pf_err port_read(struct pf_map *map, const void *key, void *value, uint64_t flags)
@@ -189,8 +194,8 @@ const struct pf_map_ops pf_port_ops = {
 	.create = array_create,
 	.destroy = array_destroy,
 	.lookup = port_lookup,
-	.update = port_update,
-	.remove = port_remove,
+	.update = pf_port_update,
+	.remove = pf_port_remove,
 	.read = port_read,
 	.next_key = array_next_key,
 	.count = port_count,

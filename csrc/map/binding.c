@@ -23,7 +23,7 @@ static struct pf_binding *binding_new(const struct pf_map *map, uint32_t entries
 		return NULL;
 	pf_ref_init(&binding->ref, binding_destroy);
 	binding->key_size = map->def.key_size;
-	binding->hashed = map->def.type == PF_MAP_HASH_OF_MAPS;
+	binding->hashed = map->def.type == PF_MAP_HASH_OF_MAPS || map->ops != &pf_binding_ops; /* ports: sparse */
 	uint32_t capacity = map->def.max_entries;
 	if (binding->hashed) {
 		capacity = 8;
@@ -149,6 +149,26 @@ static enum pf_err check_object(const struct pf_map *map, const struct pf_ref *o
 	return pf_map_fits_inner((const struct pf_map *)(const void *)object, map, diag);
 }
 
+static enum pf_err check_both(const struct pf_map *map, const struct pf_binding *current, const void *key,
+			      const struct pf_ref *object, uint64_t flags, struct pf_diag *diag)
+{
+	const enum pf_err err = check_bind(map, current, key, object, flags);
+	if (err)
+		return refuse(diag, err);
+	return object ? check_object(map, object, diag) : PF_OK;
+}
+
+enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_ref *object, uint64_t flags,
+			uint32_t *published, struct pf_diag *diag)
+{
+	if (map->ops != &pf_binding_ops) {
+		if (published)
+			*published = 0;
+		return refuse(diag, PF_EINVAL);
+	}
+	return pf_binding_change(map, key, object, flags, check_both, published, diag);
+}
+
 /* The subscribers at this moment, each with a reference (B4: they are called without the box's lock). */
 static enum pf_err listeners(struct pf_map *map, struct pf_subscriber ***list, uint32_t *count)
 {
@@ -209,8 +229,8 @@ static void take_back(struct pf_map *map, struct pf_binding *next, struct pf_bin
 	}
 }
 
-enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_ref *object, uint64_t flags,
-			uint32_t *published, struct pf_diag *diag)
+enum pf_err pf_binding_change(struct pf_map *map, const void *key, struct pf_ref *object, uint64_t flags,
+			      pf_binding_check check, uint32_t *published, struct pf_diag *diag)
 {
 	struct pf_binding *old, *next = NULL;
 	struct pf_subscriber **list = NULL;
@@ -219,18 +239,12 @@ enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_ref *obje
 
 	if (published)
 		*published = 0;
-	if (map->ops != &pf_binding_ops)
-		return refuse(diag, PF_EINVAL);
 	if (map->def.flags & PF_MAP_F_RDONLY || atomic_load_explicit(&map->frozen, memory_order_acquire))
 		return refuse(diag, PF_EPERM);
 
 	pthread_mutex_lock(&map->box.lock);
 	old = map->box.current;
-	err = check_bind(map, old, key, object, flags);
-	if (err)
-		refuse(diag, err);
-	else if (object)
-		err = check_object(map, object, diag);
+	err = check(map, old, key, object, flags, diag);
 	if (!err) {
 		next = binding_with(map, old, key, object);
 		err = next ? listeners(map, &list, &count) : PF_ENOMEM;
@@ -301,9 +315,10 @@ void pf_map_unsubscribe(struct pf_map *map, struct pf_subscriber *subscriber)
 
 /* --- the family --- */
 
-static enum pf_err binding_create(struct pf_map *map, struct pf_diag *diag)
+enum pf_err pf_binding_create(struct pf_map *map, struct pf_diag *diag)
 {
 	pthread_mutex_init(&map->box.lock, NULL);
+	pthread_mutex_init(&map->box.writing, NULL);
 	map->box.current = binding_new(map, 0);
 	if (!map->box.current)
 		return pf_diag_set(diag, PF_ENOMEM, PF_DIAG_MAP_NOMEM, 0, 0,
@@ -311,7 +326,7 @@ static enum pf_err binding_create(struct pf_map *map, struct pf_diag *diag)
 	return PF_OK;
 }
 
-static void binding_map_destroy(struct pf_map *map)
+void pf_binding_destroy(struct pf_map *map)
 {
 	while (map->box.subscriptions) {
 		struct pf_subscription *s = map->box.subscriptions;
@@ -322,6 +337,7 @@ static void binding_map_destroy(struct pf_map *map)
 	if (map->box.current)
 		pf_ref_put(&map->box.current->ref);
 	pthread_mutex_destroy(&map->box.lock);
+	pthread_mutex_destroy(&map->box.writing);
 }
 
 static uint8_t *binding_lookup(struct pf_map *map, const void *key, uint32_t cpu)
@@ -381,8 +397,8 @@ static uint64_t binding_count(struct pf_map *map)
 }
 
 const struct pf_map_ops pf_binding_ops = {
-	.create = binding_create,
-	.destroy = binding_map_destroy,
+	.create = pf_binding_create,
+	.destroy = pf_binding_destroy,
 	.lookup = binding_lookup,
 	.update = binding_update,
 	.remove = binding_remove,

@@ -4,7 +4,9 @@
  *   binding   struct pf_binding: keys and the objects they name, at one moment; counted, immutable once shared
  *   box       the current binding of one map, and who must publish a new world when it changes
  *   bindings  struct pf_bindings: the table of one world, from map to binding
- *   object    struct pf_ref of a program or a map; the binding holds a reference to each
+ *   object    struct pf_ref of a program, a map or a port entry; the binding holds a reference to each
+ *   port map  devmap, devmap_hash, cpumap: keys name port entries; their bytes lie in the arena too, for programs that
+ *             look them up
  *
  * Invariants
  *   B1 A binding that anybody but its box holds never changes; a write makes a copy first.
@@ -50,6 +52,7 @@ struct pf_subscription {
 
 struct pf_binding_box {
 	pthread_mutex_t lock;
+	pthread_mutex_t writing; /* of port maps: one user's change at a time, taken before every other lock */
 	struct pf_binding *current;
 	struct pf_subscription *subscriptions;
 };
@@ -61,6 +64,22 @@ PF_API enum pf_err pf_map_bind(struct pf_map *map, const void *key, struct pf_re
 			       uint32_t *published, struct pf_diag *diag);
 /* The object at key with a new reference, or NULL. */
 PF_API struct pf_ref *pf_map_bound(struct pf_map *map, const void *key);
+
+/* An entry of a port map. Target and program change together, since a world holds both. */
+struct pf_port_entry {
+	struct pf_ref ref;   /* first (F1) */
+	uint32_t first;      /* ifindex, or a cpumap's queue size; not 0 */
+	struct pf_ref *prog; /* its secondary program, one reference; NULL: none */
+};
+
+/* User side of port maps: as bpf(2) with a program in the value, whose number programs then read there. The caller has
+ * checked that the program is one for such entries. prog NULL: none. EINVAL for another map, or for a program where the
+ * value has no room to name one; else as an update. */
+PF_API enum pf_err pf_map_bind_port(struct pf_map *map, const void *key, uint32_t first, struct pf_ref *prog,
+				    uint32_t prog_id, uint64_t flags, uint32_t *published, struct pf_diag *diag);
+int pf_map_is_port(const struct pf_map *map);
+/* The program at key with a new reference, or NULL. */
+PF_API struct pf_ref *pf_map_bound_port(struct pf_map *map, const void *key);
 
 /* A reference to the current binding. */
 struct pf_binding *pf_map_binding(struct pf_map *map);

@@ -256,7 +256,7 @@ static enum pf_err hash_update(struct pf_map *map, const void *key, const void *
 			err = overwrite(map, at, value, flags, cpu);
 			break;
 		}
-		if (flags & PF_MAP_EXIST && map->def.type != PF_MAP_DEVMAP_HASH) { /* devmap_hash inserts, as in Linux */
+		if (flags & PF_MAP_EXIST) {
 			err = PF_ENOENT;
 			break;
 		}
@@ -278,20 +278,6 @@ static enum pf_err hash_update(struct pf_map *map, const void *key, const void *
 	if (spare) /* another thread inserted the key meanwhile */
 		pf_hash_give(h, spare);
 	return err;
-}
-
-/* devmap_hash, user side: value checks as in Linux (see array.c for the second word). */
-static enum pf_err devmap_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)
-{
-	uint32_t word[2] = {0, 0};
-
-	if (cpu != PF_MAP_ALL_CPUS)
-		return PF_EPERM;
-	memcpy(word, value, map->def.value_size);
-	if (!word[0] || (int32_t)word[1] > 0)
-		return PF_EINVAL;
-	word[1] = 0;
-	return hash_update(map, key, word, flags, cpu);
 }
 
 static enum pf_err hash_remove(struct pf_map *map, const void *key)
@@ -475,7 +461,16 @@ static const struct pf_map_ops ops_4 = HASH_OPS(lookup_4, hash_update, hash_for_
 static const struct pf_map_ops ops_8 = HASH_OPS(lookup_8, hash_update, hash_for_each);
 static const struct pf_map_ops ops_16 = HASH_OPS(lookup_16, hash_update, hash_for_each);
 static const struct pf_map_ops ops_any = HASH_OPS(lookup_any, hash_update, hash_for_each);
-static const struct pf_map_ops ops_devmap = HASH_OPS(lookup_4, devmap_update, NULL);
+
+void pf_hash_mirror(struct pf_map *map, const void *key, const uint32_t *word)
+{
+	(void)(word ? hash_update(map, key, word, PF_MAP_ANY, PF_MAP_ALL_CPUS) : hash_remove(map, key));
+}
+
+static const struct pf_map_ops ops_devmap = {
+	.create = hash_create, .destroy = hash_destroy, .lookup = lookup_4, .update = pf_port_update,
+	.remove = pf_port_remove, .read = hash_read, .next_key = hash_next_key, .count = hash_count,
+};
 
 int pf_map_inline_of(const struct pf_map *map, struct pf_map_inline *out)
 {

@@ -144,6 +144,8 @@ static void map_destroy(struct pf_ref *ref)
 {
 	struct pf_map *map = (struct pf_map *)(void *)ref;
 	map->ops->destroy(map);
+	if (pf_map_is_port(map))
+		pf_binding_destroy(map);
 	free(map);
 }
 
@@ -191,7 +193,10 @@ enum pf_err pf_map_create(const struct pf_map_def *def, const struct pf_map_def 
 		free(map);
 		return pf_diag_set(diag, PF_EOPNOTSUPP, PF_DIAG_MAP_TYPE, 0, 0, 0, 0, pf_map_type_text(def->type));
 	}
-	err = map->ops->create(map, diag);
+	if (pf_map_is_port(map))
+		err = pf_binding_create(map, diag); /* of its entries, beside their bytes */
+	if (!err)
+		err = map->ops->create(map, diag);
 	if (err)
 		map_destroy(&map->ref);
 	else

@@ -299,7 +299,7 @@ INLINE void run_world(struct pf_worker *w, const struct pf_world *world, struct 
 		run_part(w, chain, round, tally);
 	}
 	if (PF_UNLIKELY(w->routes != NULL))
-		pf_route_depart(w, round);
+		pf_route_depart(w, world, round);
 	w->exec->bindings = NULL;
 }
 

@@ -12,10 +12,13 @@ struct kept {
 	struct pf_packet packet; /* its pointers are those of the original: pf_kept_packet moves them */
 	struct pf_verdict verdict;
 	const struct pf_desc *desc;
+	uint64_t packet_index, time_ns;
+	uint32_t random_calls;
 };
 
 struct departure {
 	struct pf_port port;
+	const struct pf_prog *prog; /* of the map's entry; NULL: none */
 	uint32_t kept;
 };
 
@@ -133,23 +136,33 @@ static struct pf_route_row *row_of(struct pf_routes *r, struct pf_port port)
 	return &r->rows[r->row_count++];
 }
 
-/* Where an entry of this map leads. */
-static struct pf_port port_of(const struct pf_map *map, uint32_t key, uint64_t value)
+static const struct pf_binding *entries_of(const struct pf_exec *x, const struct pf_map *map)
 {
-	uint32_t word[2];
-	memcpy(word, &value, sizeof(word));
+	return x->bindings ? pf_bindings_of(x->bindings, map) : NULL;
+}
+
+static const struct pf_port_entry *entry_of(const struct pf_exec *x, const struct pf_map *map, uint32_t key)
+{
+	const struct pf_binding *entries = entries_of(x, map);
+	return entries ? (const struct pf_port_entry *)pf_binding_find(entries, &key) : NULL;
+}
+
+/* Where an entry with this first word leads. */
+static struct pf_port port_of(const struct pf_map *map, uint32_t key, uint32_t first)
+{
 	if (map->def.type == PF_MAP_CPUMAP)
 		return (struct pf_port){ PF_PORT_CPU, key };
 	if (map->def.type == PF_MAP_XSKMAP)
 		return (struct pf_port){ PF_PORT_XSK, key };
-	return (struct pf_port){ PF_PORT_IFINDEX, word[0] };
+	return (struct pf_port){ PF_PORT_IFINDEX, first };
 }
 
-static int add_departure(struct pf_routes *r, struct pf_port port)
+static int add_departure(struct pf_routes *r, struct pf_port port, const struct pf_port_entry *entry)
 {
+	const struct pf_prog *prog = entry ? (const struct pf_prog *)entry->prog : NULL;
 	if (!grow(&r->departures, &r->room, r->count, sizeof(*r->departures)))
 		return 0;
-	r->departures[r->count++] = (struct departure){ .port = port, .kept = r->kept_count };
+	r->departures[r->count++] = (struct departure){ .port = port, .prog = prog, .kept = r->kept_count };
 	return 1;
 }
 
@@ -162,19 +175,18 @@ static void refuse(struct pf_routes *r, struct pf_port port)
 		r->counts.errors++;
 }
 
-/* Keys of the map in ascending order; their number, UINT32_MAX: no memory. */
-static uint32_t sorted_keys(struct pf_routes *r, struct pf_map *map)
+/* Keys of the entries in ascending order; their number, UINT32_MAX: no memory. */
+static uint32_t sorted_keys(struct pf_routes *r, const struct pf_binding *entries)
 {
-	uint32_t count = 0, key, next;
-	for (enum pf_err err = map->ops->next_key(map, NULL, &next); !err; err = map->ops->next_key(map, &key, &next)) {
-		key = next;
-		if (!pf_map_lookup(map, &key, 0))
+	uint32_t count = 0;
+	for (uint32_t i = 0; entries && i < entries->capacity; i++) {
+		if (!entries->objects[i])
 			continue;
 		if (!grow(&r->keys, &r->key_room, count, sizeof(*r->keys)))
 			return UINT32_MAX;
-		r->keys[count++] = key;
+		memcpy(&r->keys[count++], entries->keys + (size_t)i * sizeof(*r->keys), sizeof(*r->keys));
 	}
-	if (map->def.type == PF_MAP_DEVMAP_HASH)
+	if (count)
 		qsort(r->keys, count, sizeof(*r->keys), by_value);
 	return count;
 }
@@ -182,20 +194,17 @@ static uint32_t sorted_keys(struct pf_routes *r, struct pf_map *map)
 /* R4. Returns the number of departures. */
 static uint32_t broadcast(struct pf_routes *r, const struct pf_exec *x)
 {
-	struct pf_map *map = (struct pf_map *)x->redirect_map;
-	const uint32_t count = sorted_keys(r, map), before = r->count;
+	const uint32_t before = r->count, count = sorted_keys(r, entries_of(x, x->redirect_map));
 	if (count == UINT32_MAX) {
 		r->counts.errors++;
 		return 0;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		const uint64_t *value = (const void *)pf_map_lookup(map, &r->keys[i], 0);
-		if (!value)
-			continue; /* deleted meanwhile */
-		const struct pf_port port = port_of(map, r->keys[i], __atomic_load_n(value, __ATOMIC_RELAXED));
+		const struct pf_port_entry *entry = entry_of(x, x->redirect_map, r->keys[i]);
+		const struct pf_port port = port_of(x->redirect_map, r->keys[i], entry->first);
 		if (!exists(r, port) || (x->redirect_flags & PF_REDIRECT_EXCLUDE && port.number == x->packet.ingress_ifindex))
 			continue;
-		if (!add_departure(r, port))
+		if (!add_departure(r, port, entry))
 			r->counts.errors++;
 	}
 	if (r->count == before)
@@ -207,15 +216,18 @@ static uint32_t broadcast(struct pf_routes *r, const struct pf_exec *x)
 static uint32_t find_targets(struct pf_routes *r, const struct pf_exec *x)
 {
 	struct pf_port port = { PF_PORT_IFINDEX, x->redirect_target };
+	const struct pf_port_entry *entry = NULL;
 	if (x->redirect == PF_REDIRECT_NONE) {
 		r->counts.errors++; /* no helper named a target */
 		return 0;
 	}
 	if (x->redirect == PF_REDIRECT_MAP && x->redirect_flags & PF_REDIRECT_BROADCAST)
 		return broadcast(r, x);
-	if (x->redirect == PF_REDIRECT_MAP)
+	if (x->redirect == PF_REDIRECT_MAP) {
 		port = port_of(x->redirect_map, x->redirect_target, x->redirect_value);
-	if (exists(r, port) && add_departure(r, port))
+		entry = entry_of(x, x->redirect_map, x->redirect_target);
+	}
+	if (exists(r, port) && add_departure(r, port, entry))
 		return 1;
 	refuse(r, port);
 	return 0;
@@ -224,9 +236,10 @@ static uint32_t find_targets(struct pf_routes *r, const struct pf_exec *x)
 /* Copies. */
 
 /* hard_start .. data_end, then extra. */
-static int keep(struct pf_routes *r, const struct pf_packet *p, const struct pf_verdict *verdict,
+static int keep(struct pf_routes *r, const struct pf_exec *x, const struct pf_verdict *verdict,
 		const struct pf_desc *desc)
 {
+	const struct pf_packet *const p = &x->packet;
 	const size_t head = (size_t)(p->data_end - p->hard_start), need = head + p->extra_len;
 	if (!grow(&r->kept, &r->kept_room, r->kept_count, sizeof(*r->kept)))
 		return 0;
@@ -243,7 +256,15 @@ static int keep(struct pf_routes *r, const struct pf_packet *p, const struct pf_
 	memcpy(r->bytes + r->used, p->hard_start, head);
 	if (p->extra_len)
 		memcpy(r->bytes + r->used + head, p->extra, p->extra_len);
-	r->kept[r->kept_count++] = (struct kept){ .at = r->used, .packet = *p, .verdict = *verdict, .desc = desc };
+	r->kept[r->kept_count++] = (struct kept){
+		.at = r->used,
+		.packet = *p,
+		.verdict = *verdict,
+		.desc = desc,
+		.packet_index = x->packet_index,
+		.time_ns = x->time_ns,
+		.random_calls = x->random_calls,
+	};
 	r->used += need;
 	return 1;
 }
@@ -265,39 +286,150 @@ static struct pf_packet kept_packet(const struct pf_routes *r, const struct kept
 	return p;
 }
 
+/* Departures for what x's redirect names; their number. */
+static uint32_t follow(struct pf_routes *r, const struct pf_exec *x, const struct pf_verdict *verdict,
+		       const struct pf_desc *desc)
+{
+	const uint32_t departures = find_targets(r, x);
+	if (departures && !keep(r, x, verdict, desc)) {
+		r->count -= departures;
+		r->counts.errors++;
+		return 0;
+	}
+	return departures;
+}
+
 void pf_route_packet(struct pf_worker *w, const struct round *round, uint32_t i, const struct pf_verdict *verdict)
 {
 	struct pf_routes *r = routes_of(w);
 	if (!r)
 		return; /* counted as not followed */
 	r->counts.followed++;
-	const uint32_t departures = find_targets(r, w->exec);
-	if (departures && !keep(r, &w->exec->packet, verdict, &round->batch->desc[i])) {
-		r->count -= departures;
-		r->counts.errors++;
-	}
+	(void)follow(r, w->exec, verdict, &round->batch->desc[i]);
 }
 
-static void leave(struct pf_routes *r, const struct round *round, const struct departure *d)
+/* Secondary programs. */
+
+static enum pf_engine engine_of(const struct pf_world *world, const struct pf_prog *prog)
+{
+	for (uint32_t i = 0; i < world->engine_count; i++)
+		if (world->engines[i].prog == prog)
+			return world->engines[i].engine;
+	return PF_ENGINE_CHECKED;
+}
+
+/* The worker's second exec with the kept packet, as the main program's run left its state; NULL: no memory. */
+static struct pf_exec *second_exec(struct pf_worker *w, const struct kept *kept, const struct pf_packet *packet)
+{
+	const struct pf_exec *x = w->exec;
+	if (!w->second && pf_exec_create(&w->second))
+		return NULL;
+	struct pf_exec *y = w->second;
+	y->bindings = x->bindings;
+	y->seed = x->seed;
+	y->cpu = x->cpu;
+	y->budget = x->budget;
+	y->time_ns = kept->time_ns;
+	y->packet_index = kept->packet_index;
+	y->random_calls = kept->random_calls;
+	y->redirect = PF_REDIRECT_NONE;
+	return pf_packet_copy(&y->packet, packet) ? NULL : y;
+}
+
+/* R6. The action; the packet is then in w->second. */
+static uint32_t run_secondary(struct pf_worker *w, const struct pf_world *world, const struct departure *d,
+			      const struct pf_packet *packet)
+{
+	uint64_t r0 = 0;
+	struct pf_exec *const main = w->exec, *const y = second_exec(w, &w->routes->kept[d->kept], packet);
+	if (!y)
+		return PF_XDP_ABORTED;
+	y->packet.rx_queue_index = 0;
+	y->packet.egress_ifindex = d->port.kind == PF_PORT_IFINDEX ? d->port.number : 0;
+	y->packet.frags = d->prog->frags;
+	y->trace = main->trace;
+	const enum pf_err err = pf_vm_run(y, d->prog, engine_of(world, d->prog), (uintptr_t)&y->packet, 0, &r0);
+	y->trace = NULL;
+	y->packet.egress_ifindex = 0;
+	if (!err)
+		return pf_action_of((uint32_t)r0);
+	w->exec = y;
+	pf_run_note_fault(w);
+	w->exec = main;
+	return PF_XDP_ABORTED;
+}
+
+/* Out. */
+
+static void send(struct pf_routes *r, const struct round *round, const struct departure *d,
+		 const struct pf_packet *packet)
 {
 	const struct kept *kept = &r->kept[d->kept];
-	const struct pf_packet packet = kept_packet(r, kept);
 	struct pf_route_row *row = row_of(r, d->port);
 	if (!row) {
 		r->counts.errors++;
 		return;
 	}
 	row->packets++;
-	row->bytes += pf_packet_length(&packet);
+	row->bytes += pf_packet_length(packet);
 	if (round->sink && round->sink->depart)
-		round->sink->depart(round->sink, round->source, kept->desc, &packet, &kept->verdict, d->port);
+		round->sink->depart(round->sink, round->source, kept->desc, packet, &kept->verdict, d->port);
 }
 
-void pf_route_depart(struct pf_worker *w, const struct round *round)
+static void drop(struct pf_routes *r, struct pf_port port)
+{
+	struct pf_route_row *row = row_of(r, port);
+	if (row)
+		row->dropped++;
+	else
+		r->counts.errors++;
+}
+
+static void leave(struct pf_worker *w, const struct pf_world *world, const struct round *round, struct departure d,
+		  uint32_t hops);
+
+/* A cpumap's program redirected on, from w->second: depth first, so that each port's order is kept (R2). */
+static void go_further(struct pf_worker *w, const struct pf_world *world, const struct round *round,
+		       const struct departure *d, uint32_t hops)
 {
 	struct pf_routes *r = w->routes;
-	for (uint32_t n = 0; n < r->count; n++)
-		leave(r, round, &r->departures[n]);
+	const struct kept kept = r->kept[d->kept];
+	const uint32_t before = r->count;
+	if (hops == PF_ROUTE_HOPS) {
+		r->counts.errors++;
+		return;
+	}
+	const uint32_t count = follow(r, w->second, &kept.verdict, kept.desc);
+	for (uint32_t n = 0; n < count; n++)
+		leave(w, world, round, r->departures[before + n], hops + 1);
+	r->count = before;
+}
+
+static void leave(struct pf_worker *w, const struct pf_world *world, const struct round *round, struct departure d,
+		  uint32_t hops)
+{
+	struct pf_routes *r = w->routes;
+	const struct pf_packet packet = kept_packet(r, &r->kept[d.kept]);
+	if (!d.prog) {
+		send(r, round, &d, &packet);
+		return;
+	}
+	const uint32_t action = run_secondary(w, world, &d, &packet);
+	if (action == PF_XDP_PASS)
+		send(r, round, &d, &w->second->packet);
+	else if (action == PF_XDP_REDIRECT && d.port.kind == PF_PORT_CPU)
+		go_further(w, world, round, &d, hops);
+	else
+		drop(r, d.port);
+}
+
+void pf_route_depart(struct pf_worker *w, const struct pf_world *world, const struct round *round)
+{
+	struct pf_routes *r = w->routes;
+	for (uint32_t n = 0, count = r->count; n < count; n++)
+		leave(w, world, round, r->departures[n], 0);
+	if (w->second)
+		w->second->bindings = NULL;
 	r->count = r->kept_count = 0;
 	r->used = 0;
 }

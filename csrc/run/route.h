@@ -12,6 +12,10 @@
  *      tracepoint xdp_redirect_err. A CPU of a cpumap entry always exists.
  *   R4 BPF_F_BROADCAST sends one copy to every entry of a device map whose device exists, BPF_F_EXCLUDE_INGRESS but the
  *      one the packet came in by; none left is a drop without error. As in Linux 6.18 (tests/test_ports_kernel.py).
+ *   R6 The program of an entry of a device map runs on each copy before it leaves, with egress_ifindex and queue 0: PASS
+ *      sends what it made of the packet, everything else drops. That of a cpumap's entry: PASS hands on to the stack,
+ *      REDIRECT goes on from there (at most PF_ROUTE_HOPS times, then it is an error), everything else drops. Its CPU id is
+ *      the worker's: per-CPU maps have one value for each that is leased. As in Linux 6.18 but for that.
  *   R5 Memory is bounded by what one batch redirects: a packet is kept once, however many copies leave.
  *
  * Threads: the worker's.
@@ -20,6 +24,8 @@
 #define PF_ROUTE_H
 
 #include "run.h"
+
+#define PF_ROUTE_HOPS 8u
 
 /* What became of the packets for one port. */
 struct pf_route_row {
@@ -50,6 +56,6 @@ PF_API const struct pf_route_row *pf_worker_routes(const struct pf_worker *worke
 struct round;
 void pf_route_packet(struct pf_worker *w, const struct round *round, uint32_t i, const struct pf_verdict *verdict);
 /* After the batch's programs (R2). */
-void pf_route_depart(struct pf_worker *w, const struct round *round);
+void pf_route_depart(struct pf_worker *w, const struct pf_world *world, const struct round *round);
 
 #endif

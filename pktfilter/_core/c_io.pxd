@@ -159,6 +159,7 @@ cdef extern from "io/transmit.h" nogil:
         uint64_t cut
         uint64_t refused
     pf_err pf_transmit_open(const uint32_t *ifindex, uint32_t ports, uint32_t retry_ms, pf_transmit **transmit, pf_diag *diag)
+    void pf_transmit_leave_redirects(pf_transmit *transmit)
     void pf_transmit_close(pf_transmit *transmit)
     void pf_transmit_get_counts "pf_transmit_counts"(const pf_transmit *transmit, uint32_t port,
                                                      pf_transmit_counts *counts)

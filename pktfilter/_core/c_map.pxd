@@ -64,3 +64,6 @@ cdef extern from "map/map.h" nogil:
 cdef extern from "map/binding.h" nogil:
     pf_err pf_map_bind(pf_map *map, const void *key, pf_ref *obj, uint64_t flags, uint32_t *published, pf_diag *diag)
     pf_ref *pf_map_bound(pf_map *map, const void *key)
+    pf_err pf_map_bind_port(pf_map *map, const void *key, uint32_t first, pf_ref *prog, uint32_t prog_id, uint64_t flags,
+                            uint32_t *published, pf_diag *diag)
+    pf_ref *pf_map_bound_port(pf_map *map, const void *key)

@@ -5,7 +5,8 @@ from libc.string cimport memset
 from pktfilter._core.c_io cimport (
     PF_PARTIAL_COMPLETE, PF_PARTIAL_MARK, PF_PARTIAL_SKIP, PF_RING_PORTS, pf_partial, pf_ring, pf_ring_close,
     pf_ring_get_info, pf_ring_info, pf_ring_open, pf_ring_options, pf_ring_source, pf_ring_stop, pf_tee, pf_tee_init,
-    pf_transmit, pf_transmit_close, pf_transmit_counts, pf_transmit_get_counts, pf_transmit_open, pf_transmit_sink,
+    pf_transmit, pf_transmit_close, pf_transmit_counts, pf_transmit_get_counts, pf_transmit_leave_redirects,
+    pf_transmit_open, pf_transmit_sink,
 )
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
@@ -75,6 +76,10 @@ cdef class Transmit(PacketSink):
     def __dealloc__(self):
         if self.ptr is not NULL:
             pf_transmit_close(self.ptr)
+
+    def leave_redirects(self):
+        """REDIRECT goes nowhere from here on: redirects have ports of their own."""
+        pf_transmit_leave_redirects(self.ptr)
 
     def counts(self, uint32_t port):
         """What became of packets sent on this port."""

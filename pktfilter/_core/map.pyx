@@ -4,8 +4,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
+<<<<<<< HEAD
     pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
     pf_map_inline, pf_map_inline_of, pf_map_memory, pf_map_put, pf_map_set_extra, pf_map_user_peek, pf_map_user_pop, pf_map_user_push,
+=======
+    pf_map, pf_map_bind, pf_map_bind_port, pf_map_bound, pf_map_bound_port, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
+    pf_map_inline, pf_map_inline_of, pf_map_put,
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog
@@ -222,6 +227,22 @@ cdef class MapRef:
 
     def bind_map(self, const unsigned char[::1] key not None, MapRef inner not None, uint64_t flags):
         return _bind(self.ptr, key, <pf_ref *>inner.ptr, flags)
+
+    def bind_port(self, const unsigned char[::1] key not None, uint32_t first, ProgRef prog, uint64_t flags):
+        """Errno of the update of a port map's entry; prog None: none."""
+        cdef pf_ref *obj = <pf_ref *>prog.ptr if prog is not None else NULL
+        cdef uint32_t number = <uint32_t>prog.ptr.id if prog is not None else 0
+        cdef const void *k = &key[0]
+        cdef pf_diag diag
+        cdef pf_err err
+        with nogil:
+            err = pf_map_bind_port(self.ptr, k, first, obj, number, flags, NULL, &diag)
+        return <int>err
+
+    def bound_port(self, const unsigned char[::1] key not None):
+        """The program of a port map's entry, or None."""
+        cdef pf_ref *ref = pf_map_bound_port(self.ptr, &key[0])
+        return ProgRef.wrap(<pf_prog *>ref) if ref is not NULL else None
 
     def unbind(self, const unsigned char[::1] key not None):
         return _bind(self.ptr, key, NULL, 0)

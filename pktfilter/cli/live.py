@@ -29,6 +29,7 @@ from .options import (
     watch_option,
     write_options,
 )
+from .ports import port_option, ports_of
 from .programs import load_program
 from .running import (
     controlled,
@@ -130,6 +131,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     metavar="N",
     help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
 )
+@port_option("IFACE")
 @engine_option
 @batch_option(DEFAULT_LIVE_BATCH)
 @linear_option
@@ -166,6 +168,7 @@ def live_command(
     unverified: bool,
     watch: bool,
     control: Path | None,
+    ports: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **rest: Any,
@@ -223,6 +226,7 @@ def live_command(
             on_progress=on_progress,
             on_start=None if quiet else lambda run: _announce(run, announced),
             on_trace=print_trace,
+            ports=ports_of(ports),
         )  # fmt: skip
         with (
             controlled(

@@ -48,6 +48,7 @@ def _assembled(path: str) -> ObjectSpec:
     """An assembly file as the object it describes."""
     from ..assembler import assemble_file
     from ..objects.insns import helper_calls
+    from ..objects.parse import classify
 
     spec = ObjectSpec(path)
     for program in assemble_file(path):
@@ -59,6 +60,7 @@ def _assembled(path: str) -> ObjectSpec:
             insns=program.insns,
             license=program.license,
             frags=program.section.startswith("xdp.frags"),
+            attach=classify(program.section).attach,
             map_refs=program.map_refs,
             functions=program.functions,
             lines=program.lines,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,8 +15,12 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
+<<<<<<< HEAD
 from .map_access import MapAccess, is_bytes, is_plain
 from .queues import Keyless
+=======
+from .port_entries import PORT_TYPES, CpumapEntry, DevmapEntry, port_entry
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 
 if TYPE_CHECKING:
     from .program import Program
@@ -50,8 +55,14 @@ class Map(MapAccess, Keyless):
 
     Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
+<<<<<<< HEAD
     those publishes a new world in every datapath that uses them. Queues, stacks and bloom filters have
     no keys: `push`, `pop`, `peek`, `add` and `in`.
+=======
+    those publishes a new world in every datapath that uses them, as does every change of a devmap,
+    devmap_hash or cpumap: they take bytes, `(ifindex or queue size, program or None)`, or a `DevmapEntry`
+    or `CpumapEntry`.
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
@@ -183,6 +194,10 @@ class Map(MapAccess, Keyless):
                     f"a map of maps holds maps, found {type(value).__name__}", place=self._place()
                 )
             err = self._ref.bind_map(raw, value._ref, flags)
+        elif (entry := port_entry(self, value)) is not None:
+            number, program = entry
+            ref = None if program is None else program._ref
+            err = self._ref.bind_port(raw, number, ref, flags)
         else:
             err = self._ref.update(raw, self._join(value, typed=not is_plain(key)), flags)
         if err:
@@ -190,7 +205,26 @@ class Map(MapAccess, Keyless):
         if self._binds:
             self._bound[raw] = value
 
+<<<<<<< HEAD
     def delete(self, key: Any) -> None:
+=======
+    def entry(self, key: Scalar) -> DevmapEntry | CpumapEntry:
+        """The entry of a devmap, devmap_hash or cpumap with its program; raises `MapKeyError`, and
+        `InputError` for another map."""
+        if self.type not in PORT_TYPES:
+            raise InputError(f"a {self.type} has no entries with programs", place=self._place())
+        raw = self._key(key)
+        value = self.lookup(raw)
+        assert isinstance(value, bytes)
+        ref = self._ref.bound_port(raw)
+        from .program import program_handle
+
+        kind = DevmapEntry if PORT_TYPES[self.type] == "devmap" else CpumapEntry
+        number = int.from_bytes(value[:4], sys.byteorder)
+        return kind(number, None if ref is None else program_handle(ref))
+
+    def delete(self, key: Scalar) -> None:
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
         """Removes `key`; raises `MapKeyError` when it is not there, EINVAL for arrays."""
         raw = self._key(key)
         err = self._ref.unbind(raw) if self._binds else self._ref.delete(raw)
@@ -322,8 +356,6 @@ class Map(MapAccess, Keyless):
 
 def _scalar(value: Any, size: int, what: str, place: str) -> bytes:
     if isinstance(value, int) and not isinstance(value, bool):
-        import sys
-
         try:
             return value.to_bytes(size, sys.byteorder, signed=value < 0)
         except OverflowError:

@@ -26,10 +26,11 @@ class Injection(SentCounts):
 class Injector:
     """Sends what the program lets through out of one interface, where the replay ends for it.
 
-    Raises `InterfaceError` for an interface that cannot be used.
+    `redirects`: those too; False where they have ports of their own. Raises `InterfaceError` for an
+    interface that cannot be used.
     """
 
-    def __init__(self, interface: str) -> None:
+    def __init__(self, interface: str, *, redirects: bool = True) -> None:
         self.interface = interface
         number = interface_index(interface)
         try:
@@ -37,6 +38,8 @@ class Injector:
         except PktfilterError as error:
             error.file = interface
             raise
+        if not redirects:
+            self._transmit.leave_redirects()
 
     def beside(self, sink: Sink | None) -> PacketSink:
         """The sink for a worker: the interface, and the file where there is one."""

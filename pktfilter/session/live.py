@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from ..sources import PathLike
 from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, interface_index
 from .live_results import GenerationReport, LiveResult, SentCounts
 from .options import check_options
+from .ports import Destinations, PortKey, PortTarget, redirects
 
 if TYPE_CHECKING:
     from ..handles.tiers import TierUp
@@ -36,7 +37,8 @@ class Live:
     Alone, `interface` is observed: programs see its packets, verdicts are counted, nothing is held back.
     With `out`, the two interfaces become a filter: PASS and REDIRECT send a packet out of the other one,
     TX back out of the one it came from, DROP and ABORTED nowhere; `both` filters what comes from `out` as
-    well. Limits end the run: `count` packets (exactly), `seconds`, `size` bytes written. `write` takes
+    well. `ports` gives redirected packets destinations of their own, interfaces by name (`session.ports`).
+    Limits end the run: `count` packets (exactly), `seconds`, `size` bytes written. `write` takes
     packets whose action is in `write_actions`, with rotation as in `RotatingSink`. `partial` None:
     "complete" when filtering, else "mark". Other options are those of `LiveSource` and `replay`.
     `on_start` is called once capturing, `on_progress` every `progress_seconds`, in the running thread.
@@ -73,7 +75,11 @@ class Live:
         progress_seconds: float = 0.5,
         on_start: Callable[[Live], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
+<<<<<<< HEAD
         network: Network | None = None,
+=======
+        ports: Mapping[PortKey, PortTarget] | None = None,
+>>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
     ) -> None:
         check_options(hook, batch, 1, seed)
         resolve_engine(engine)
@@ -103,15 +109,17 @@ class Live:
             "rotate_seconds": rotate_seconds,
             "files": files,
         }
+        self._ports = None if ports is None else Destinations(ports, live=True)
         filtering = out is not None
+        sending = filtering or ports is not None
         self._source_options: dict[str, Any] = {
             "backend": backend,
             "outgoing": outgoing,
-            "partial": partial or ("complete" if filtering else "mark"),
+            "partial": partial or ("complete" if sending else "mark"),
             "promiscuous": filtering if promiscuous is None else promiscuous,
             "snaplen": snaplen,
             "ring_mib": ring_mib,
-            "latency_ms": latency_ms or (1 if filtering else 10),
+            "latency_ms": latency_ms or (1 if sending else 10),
         }
         self._worker = Worker(
             hook.datapath._ref,
@@ -124,7 +132,9 @@ class Live:
             trace=on_trace is not None,
             network=network_ref(network),
         )
-        self._errors: list[PktfilterError] = []
+        self.errors: list[PktfilterError] = []
+        #: Packets by file of a port.
+        self.written: dict[str, int] = {}
         self._stopped = False
         self._ended = "stopped"
         self._start = time.monotonic()
@@ -152,6 +162,9 @@ class Live:
             self._source = stack.enter_context(self._open_source())
             if self.out is not None:
                 self._transmit = self._open_transmit()
+            if self._ports is not None:
+                self._ports.enter(stack, (), self._write, buffer=1)
+                self._ports.prepare([self._worker])
             if self._write is not None:
                 self._sink = RotatingSink(self._write, **self._write_options)
             self.hook._enter(self._worker)
@@ -177,11 +190,16 @@ class Live:
     def _open_transmit(self) -> Transmit:
         assert self.out is not None
         try:
-            return Transmit(interface_index(self.interface), interface_index(self.out))
+            transmit = Transmit(interface_index(self.interface), interface_index(self.out))
         except InterfaceError as error:
             raise self._named(error) from None
+        if self._ports is not None:
+            transmit.leave_redirects()
+        return transmit
 
     def _named(self, error: PktfilterError) -> PktfilterError:
+        if self._ports is not None and self._ports.claim(error):
+            return error
         port = getattr(error, "port", None)
         if port is not None:
             error.file = error.file or (self.interface, self.out or self.interface)[port]
@@ -193,15 +211,15 @@ class Live:
 
     def _note(self, error: PktfilterError) -> None:
         self._ended = "error"
-        self._errors.append(self._named(error))
+        self.errors.append(self._named(error))
 
     def _out(self) -> PacketSink | None:
-        """Where the worker's packets go: to the file, to the other interface, or both."""
-        if self._sink is None:
-            return self._transmit
-        if self._transmit is None:
-            return self._sink.writer
-        return Tee(self._transmit, self._sink.writer)
+        """Where the worker's packets go: to the file, to the other interface, or both; and to ports."""
+        out: PacketSink | None = self._transmit
+        if self._sink is not None:
+            writer = self._sink.writer
+            out = writer if self._transmit is None else Tee(self._transmit, writer)
+        return out if self._ports is None else self._ports.beside(out)
 
     def _loop(self, source: LiveSource) -> None:
         out = self._out()
@@ -246,12 +264,14 @@ class Live:
 
     def _finish(self) -> None:
         self._drain_trace()
+        if self._ports is not None and self._source is not None:
+            self._ports.finish(self._source.reader.iface(0), self)
         if self._sink is None or self._source is None:
             return
         try:
             self._sink.finish(self._source.reader.iface(0))
         except OutputError as error:
-            if not any(isinstance(e, OutputError) for e in self._errors):
+            if not any(isinstance(e, OutputError) for e in self.errors):
                 self._note(error)
 
     def snapshot(self) -> LiveResult:
@@ -278,7 +298,8 @@ class Live:
             sent=self._sent(),
             generations=_generations(rows, stats, names),
             generations_left_out=left_out,
-            written={} if self._sink is None else dict(self._sink.written),
+            redirects=redirects([self._worker], stats["actions"][XDP.REDIRECT]),
+            written=self.written | ({} if self._sink is None else self._sink.written),
             files_removed=0 if self._sink is None else self._sink.removed,
             ended=self._ended,
             first_fault=None
@@ -287,14 +308,16 @@ class Live:
             compile_s=0.0 if self._tiers is None else self._tiers.seconds,
             tier_ups=0 if self._tiers is None else self._tiers.tier_ups,
             compiled=[] if self._tiers is None else list(self._tiers.compiled),
-            errors=list(self._errors),
+            errors=list(self.errors),
         )
 
     def _sent(self) -> list[SentCounts]:
-        if self._transmit is None or self.out is None:
-            return []
-        names = (self.interface, self.out)
-        return [SentCounts(name, **self._transmit.counts(i)) for i, name in enumerate(names)]
+        sent = []
+        if self._transmit is not None and self.out is not None:
+            names = (self.interface, self.out)
+            sent = [SentCounts(name, **self._transmit.counts(i)) for i, name in enumerate(names)]
+        ports = {} if self._ports is None else self._ports.transmits
+        return sent + [SentCounts(name, **one.counts(0)) for name, one in ports.items()]
 
 
 def _check_filter(

@@ -10,6 +10,7 @@ from ..sources.live import InterfaceCounts
 
 if TYPE_CHECKING:
     from ..handles.tiers import Compiled
+    from .ports import Redirects
 
 
 @dataclass
@@ -73,6 +74,7 @@ class LiveResult:
     sent: list[SentCounts] = field(default_factory=list)
     generations: list[GenerationReport] = field(default_factory=list)
     generations_left_out: int = 0
+    redirects: dict[str, Redirects] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
     files_removed: int = 0
     ended: str = "stopped"
@@ -95,6 +97,7 @@ class LiveResult:
         }
         result["interfaces"] = [entry.to_json() for entry in self.interfaces]
         result["compiled"] = [asdict(entry) for entry in self.compiled]
+        result["redirects"] = {port: asdict(row) for port, row in self.redirects.items()}
         result["sent"] = [asdict(entry) for entry in self.sent]
         result["generations"] = [asdict(entry) for entry in self.generations]
         result["ring_drops"] = self.ring_drops

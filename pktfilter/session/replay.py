@@ -112,7 +112,7 @@ class Replay:
             check_injection(self._timing, workers)
             from .injection import Injector
 
-            self._injector = Injector(inject)
+            self._injector = Injector(inject, redirects=ports is None)
         self._ports = None if ports is None else Destinations(ports)
         self.hook = hook
         self._swaps = sorted(swaps, key=lambda swap: swap[0])
