@@ -2,7 +2,6 @@
  *
  * Every key exists from creation on, with a zero value. An element of a PORT array is one word: target (u32; 0: empty)
  * and, with a value of 8 bytes, a second u32; it changes in one store, so nobody sees half of it.
- * What Linux has of a socket in an xskmap by its descriptor is here its number: any but 0.
  */
 #include "map_impl.h"
 
@@ -111,60 +110,13 @@ static uint8_t *port_lookup(struct pf_map *map, const void *key, uint32_t cpu)
 	return value;
 }
 
-<<<<<<< HEAD
-/* An xskmap tells empty slots from others, where devmap and cpumap say that every key is there. */
-static enum pf_err check_socket(const struct pf_map *map, uint32_t index, uint64_t flags, uint32_t number)
-{
-	if (flags > PF_MAP_EXIST)
-		return PF_EINVAL;
-	if (index >= map->def.max_entries)
-		return PF_E2BIG;
-	if (!number)
-		return PF_EINVAL;
-	const uint32_t old = __atomic_load_n((pf_half *)(void *)(map->arena + index * map->stride), __ATOMIC_RELAXED);
-	if (old && old != number && flags & PF_MAP_NOEXIST)
-		return PF_EEXIST;
-	return !old && flags & PF_MAP_EXIST ? PF_ENOENT : PF_OK;
-}
-
-/* The second word of a user's value names a program by descriptor; there are none here, so only "none" fits. */
-static enum pf_err port_update(struct pf_map *map, const void *key, const void *value, uint64_t flags, uint32_t cpu)
-=======
 void pf_array_mirror(struct pf_map *map, const void *key, const uint32_t *word)
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 {
 	uint64_t whole = 0;
 
-<<<<<<< HEAD
-	if (cpu != PF_MAP_ALL_CPUS)
-		return PF_EPERM; /* a program */
-	memcpy(word, value, map->def.value_size);
-	enum pf_err err = map->def.type == PF_MAP_XSKMAP ? check_socket(map, index, flags, word[0])
-							 : check_update(map, index, flags);
-	if (err)
-		return err;
-	if (map->def.type == PF_MAP_CPUMAP && word[0] > CPUMAP_QUEUE_MAX)
-		return PF_EOVERFLOW;
-	if (word[0] && (int32_t)word[1] > 0)
-		return PF_EINVAL;
-	word[1] = 0;
-	memcpy(&whole, word, 8);
-	__atomic_store_n((pf_word *)(void *)(map->arena + index * map->stride), whole, __ATOMIC_RELAXED);
-	return PF_OK;
-}
-
-static enum pf_err port_remove(struct pf_map *map, const void *key)
-{
-	uint32_t index = pf_index_of(key);
-	if (index >= map->def.max_entries)
-		return PF_EINVAL;
-	__atomic_store_n((pf_word *)(void *)(map->arena + index * map->stride), 0, __ATOMIC_RELAXED);
-	return PF_OK;
-=======
 	if (word)
 		memcpy(&whole, word, 8);
 	__atomic_store_n((pf_word *)(void *)(map->arena + pf_index_of(key) * map->stride), whole, __ATOMIC_RELAXED);
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 }
 
 static enum pf_err port_read(struct pf_map *map, const void *key, void *value, uint64_t flags)

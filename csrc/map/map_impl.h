@@ -25,11 +25,9 @@ extern const struct pf_map_ops pf_array_ops;
 extern const struct pf_map_ops pf_port_ops;
 extern const struct pf_map_ops pf_lpm_ops;
 extern const struct pf_map_ops pf_binding_ops;
-<<<<<<< HEAD
 extern const struct pf_map_ops pf_queue_ops;
 extern const struct pf_map_ops pf_stack_ops;
 extern const struct pf_map_ops pf_bloom_ops;
-=======
 
 /* binding.c: the box of a map, and a change that `check` allows of the current binding; object NULL: delete. */
 enum pf_err pf_binding_create(struct pf_map *map, struct pf_diag *diag);
@@ -45,7 +43,6 @@ enum pf_err pf_port_remove(struct pf_map *map, const void *key);
 /* array.c, hash.c: the entry's two words in the arena; NULL: none. */
 void pf_array_mirror(struct pf_map *map, const void *key, const uint32_t *word);
 void pf_hash_mirror(struct pf_map *map, const void *key, const uint32_t *word);
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
 const struct pf_map_ops *pf_hash_ops_of(const struct pf_map_def *def); /* specialised by key size */
 
 /* Does a map fit the inner map definition of outer (Linux: type, sizes, flags, lock; plain arrays also max_entries)? Fills

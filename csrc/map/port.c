@@ -1,4 +1,4 @@
-/* port.c - devmap, devmap_hash, cpumap: entries with their secondary programs, as objects of a binding (binding.h), and
+/* port.c - devmap, devmap_hash, cpumap, xskmap: entries with their secondary programs, as objects of a binding (binding.h), and
  * their bytes in the arena (array.c, hash.c), where programs look them up.
  *
  * The binding changes first: it is what redirects follow. The arena cannot fail any more then. `writing` keeps both in
@@ -14,6 +14,8 @@
 static int is_hash(const struct pf_map *map) { return map->def.type == PF_MAP_DEVMAP_HASH; }
 
 int pf_map_is_port(const struct pf_map *map) { return map->ops->update == pf_port_update; }
+
+static uint32_t first_of(const struct pf_ref *ref) { return ((const struct pf_port_entry *)(const void *)ref)->first; }
 
 static void entry_destroy(struct pf_ref *ref)
 {
@@ -37,11 +39,29 @@ static struct pf_port_entry *entry_new(uint32_t first, struct pf_ref *prog)
 	return entry;
 }
 
+/* An xskmap tells empty slots from others, where devmap and cpumap say that every key is there. What Linux has of a socket
+ * by its descriptor is here its number: any but 0. */
+static enum pf_err admit_socket(const struct pf_map *map, const struct pf_binding *current, const void *key,
+				const struct pf_ref *object, uint64_t flags)
+{
+	if (pf_index_of(key) >= map->def.max_entries)
+		return PF_E2BIG;
+	if (!object)
+		return PF_EINVAL;
+	const struct pf_ref *old = pf_binding_find(current, key);
+	if (old && flags & PF_MAP_NOEXIST && first_of(old) != first_of(object))
+		return PF_EEXIST;
+	return !old && flags & PF_MAP_EXIST ? PF_ENOENT : PF_OK;
+}
+
 /* What Linux answers, in its order (measured): devmap_hash inserts with BPF_EXIST too; an array has every index. */
-static enum pf_err admit(const struct pf_map *map, const struct pf_binding *current, const void *key, uint64_t flags)
+static enum pf_err admit(const struct pf_map *map, const struct pf_binding *current, const void *key,
+			 const struct pf_ref *object, uint64_t flags)
 {
 	if (flags > PF_MAP_EXIST)
 		return PF_EINVAL;
+	if (map->def.type == PF_MAP_XSKMAP)
+		return admit_socket(map, current, key, object, flags);
 	if (!is_hash(map)) {
 		if (pf_index_of(key) >= map->def.max_entries)
 			return PF_E2BIG;
@@ -55,8 +75,7 @@ static enum pf_err admit(const struct pf_map *map, const struct pf_binding *curr
 static enum pf_err check_update(const struct pf_map *map, const struct pf_binding *current, const void *key,
 				const struct pf_ref *object, uint64_t flags, struct pf_diag *diag)
 {
-	const enum pf_err err = admit(map, current, key, flags);
-	(void)object;
+	const enum pf_err err = admit(map, current, key, object, flags);
 	return err ? pf_diag_set(diag, err, PF_DIAG_MAP_BIND, 0, 0, err, 0, pf_err_text(err)) : PF_OK;
 }
 

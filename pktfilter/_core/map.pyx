@@ -4,13 +4,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
-<<<<<<< HEAD
-    pf_map, pf_map_bind, pf_map_bound, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
-    pf_map_inline, pf_map_inline_of, pf_map_memory, pf_map_put, pf_map_set_extra, pf_map_user_peek, pf_map_user_pop, pf_map_user_push,
-=======
     pf_map, pf_map_bind, pf_map_bind_port, pf_map_bound, pf_map_bound_port, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
-    pf_map_inline, pf_map_inline_of, pf_map_put,
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
+    pf_map_inline, pf_map_inline_of, pf_map_memory, pf_map_put, pf_map_set_extra, pf_map_user_peek, pf_map_user_pop, pf_map_user_push,
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
 )
 from pktfilter._core.c_prog cimport pf_prog

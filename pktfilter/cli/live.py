@@ -18,6 +18,7 @@ from ..session.live_results import LiveResult
 from ..sinks import WRITE_CHOICES
 from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .environment import environment_options
 from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
@@ -65,6 +66,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
 )
 @click.option("--both", is_flag=True, help="With --out: filter both directions.")
 @write_options("FILE")
+@environment_options
 @click.option(
     "-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N packets."
 )

@@ -8,6 +8,7 @@ import click
 
 from ..errors import CompileError
 from . import UsageError
+from .environment import environment_options
 from .programs import choose, load_program, spec_of
 
 #: Columns where nobody looks at a screen: tables are not folded.
@@ -17,6 +18,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.command(name="inspect", context_settings=_HELP)
 @click.argument("obj", metavar="OBJ")
+@environment_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect_command(obj: str, as_json: bool) -> None:
     """Shows programs, sections, instruction counts, maps with definitions and sizes, helpers used."""
@@ -38,6 +40,7 @@ def inspect_command(obj: str, as_json: bool) -> None:
 
 @click.command(name="disasm", context_settings=_HELP)
 @click.argument("prog")
+@environment_options
 @click.option(
     "--source/--no-source",
     default=True,

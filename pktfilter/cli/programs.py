@@ -13,6 +13,7 @@ from ..handles.loader import Object, load
 from ..handles.program import Program
 from ..objects import ObjectSpec, ProgramSpec
 from . import UsageError
+from .environment import environment
 
 
 def is_expression(text: str) -> bool:
@@ -40,7 +41,7 @@ def spec_of(text: str) -> tuple[ObjectSpec, str | None]:
         return _expression(text), None
     path, name = split(text)
     if not path.endswith(".s"):
-        return ObjectSpec.from_file(path), name
+        return environment.prepare(ObjectSpec.from_file(path)), name
     return _assembled(path), name
 
 

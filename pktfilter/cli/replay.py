@@ -17,6 +17,7 @@ from ..handles.program import Program, resolve_engine
 from ..session import DEFAULT_BATCH, WORKERS_MAX, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
+from .environment import environment_options
 from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
@@ -63,6 +64,7 @@ def _swap_option(text: str) -> tuple[int, str]:
 @click.argument("prog")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @write_options("OUT")
+@environment_options
 @json_option
 @engine_option
 @batch_option(DEFAULT_BATCH)

@@ -10,6 +10,7 @@ import click
 from ..handles.verification import Verification, verify
 from ..objects import ObjectSpec, ProgramSpec
 from . import EXIT_REFUSED
+from .environment import environment_options
 from .map_options import MapFiles, entries_of_option, max_entries_option
 from .programs import choose, spec_of
 
@@ -23,6 +24,7 @@ _COLOURS = {
 
 @click.command(name="verify", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("prog")
+@environment_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @max_entries_option
 @click.option("--log", is_flag=True, help="Print the verifier's states as it explores.")

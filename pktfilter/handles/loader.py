@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError, MapMismatch, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
+from ..objects.btf import Btf
+from ..objects.target_btf import read_target
 from .maps import Map, differences
 from .program import Program
 
@@ -48,6 +50,7 @@ def load(
     cpus: int | None = None,
     verify: bool = True,
     maps: Mapping[str, Map] | None = None,
+    btf: str | os.PathLike[str] | Btf | None = None,
 ) -> Object:
     """Loads an object file (or an edited spec): creates its maps, then its programs.
 
@@ -55,7 +58,9 @@ def load(
     for objects that leave it open: a definition, or a map that is like them. `cpus` is the number of
     values per key of per-CPU maps (default: the machine's CPUs). `maps` are existing maps to use, by
     name, in place of new ones: they keep their contents, and one that does not fit raises
-    `MapMismatch`. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
+    `MapMismatch`. `btf` are the types that CO-RE relocations are resolved against: "system" for the
+    running kernel's, a file of BTF or an ELF file with it, parsed types, or None or "own" for the
+    object's own. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
     where a program cannot be proved safe; with `verify=False` programs stay unverified, and only the
     checked interpreter runs them.
     """
@@ -65,6 +70,8 @@ def load(
     for name, template in (inner or {}).items():
         outer = _named(spec, name, "to give an inner map")
         outer.inner = template.spec if isinstance(template, Map) else template
+    if btf is not None:
+        spec.relocate(btf if isinstance(btf, Btf) else read_target(btf))
     spec.check_supported()
     obj = Object(path=spec.path, license=spec.license, skipped=list(spec.skipped))
     numbers = spec.map_fds

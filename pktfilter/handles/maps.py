@@ -15,12 +15,9 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
-<<<<<<< HEAD
 from .map_access import MapAccess, is_bytes, is_plain
-from .queues import Keyless
-=======
 from .port_entries import PORT_TYPES, CpumapEntry, DevmapEntry, port_entry
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
+from .queues import Keyless
 
 if TYPE_CHECKING:
     from .program import Program
@@ -55,14 +52,9 @@ class Map(MapAccess, Keyless):
 
     Per-CPU maps hold one value per CPU id: reading gives a list of `cpus` values; writing takes such
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
-<<<<<<< HEAD
-    those publishes a new world in every datapath that uses them. Queues, stacks and bloom filters have
-    no keys: `push`, `pop`, `peek`, `add` and `in`.
-=======
     those publishes a new world in every datapath that uses them, as does every change of a devmap,
     devmap_hash or cpumap: they take bytes, `(ifindex or queue size, program or None)`, or a `DevmapEntry`
-    or `CpumapEntry`.
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
+    or `CpumapEntry`. Queues, stacks and bloom filters have no keys: `push`, `pop`, `peek`, `add` and `in`.
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.
@@ -205,10 +197,7 @@ class Map(MapAccess, Keyless):
         if self._binds:
             self._bound[raw] = value
 
-<<<<<<< HEAD
-    def delete(self, key: Any) -> None:
-=======
-    def entry(self, key: Scalar) -> DevmapEntry | CpumapEntry:
+    def entry(self, key: Any) -> DevmapEntry | CpumapEntry:
         """The entry of a devmap, devmap_hash or cpumap with its program; raises `MapKeyError`, and
         `InputError` for another map."""
         if self.type not in PORT_TYPES:
@@ -223,8 +212,7 @@ class Map(MapAccess, Keyless):
         number = int.from_bytes(value[:4], sys.byteorder)
         return kind(number, None if ref is None else program_handle(ref))
 
-    def delete(self, key: Scalar) -> None:
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
+    def delete(self, key: Any) -> None:
         """Removes `key`; raises `MapKeyError` when it is not there, EINVAL for arrays."""
         raw = self._key(key)
         err = self._ref.unbind(raw) if self._binds else self._ref.delete(raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._core import verifier as _core
@@ -185,7 +185,17 @@ def _result(raw: dict[str, Any], insns: bytes, spec: ProgramSpec | None) -> Veri
 
         lines = () if spec is None else spec.lines
         functions = () if spec is None else spec.functions
-        found = (make_diagnostic(raw["diagnostic"], insns, lines, functions),)
+        diagnostic = make_diagnostic(raw["diagnostic"], insns, lines, functions)
+        if spec is not None and diagnostic.insn in spec.poison:
+            diagnostic = replace(
+                diagnostic,
+                code="object-unresolved",
+                message=spec.poison[diagnostic.insn],
+                text="(unresolved)",
+                registers={},
+                help="guard it, as with bpf_core_field_exists(), or give other types (--btf)",
+            )
+        found = (diagnostic,)
     return Verification(
         ok=raw["ok"],
         log=raw["log"],

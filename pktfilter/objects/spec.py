@@ -201,6 +201,11 @@ class ProgramSpec:
     helpers: list[int] = field(default_factory=list)
     core_relos: list[CoreRelo] = field(default_factory=list)
     globals: list[GlobalFunction] = field(default_factory=list)
+    #: Instructions before CO-RE relocation, once that was done.
+    unrelocated: bytes | None = None
+    relocated: bool = False
+    #: Why an instruction must not be reached: what it refers to does not exist.
+    poison: dict[int, str] = field(default_factory=dict)
     #: Of type pcap: the tcpdump expression that `insns` is for Ethernet or, if it means nothing there, a type it has.
     expression: str | None = None
 
@@ -322,6 +327,16 @@ class ObjectSpec:
                             return map_name, var.offset, var.size
         raise InputError(f"no global variable named '{name}'", file=self.path)
 
+    def relocate(self, target: Btf | None) -> None:
+        """Resolve CO-RE relocations against `target`, or the object's own types if None.
+
+        May be repeated with another target; undoes changes of `insns` of programs that have any.
+        Raises `ObjectError` naming instruction, source line, type and field.
+        """
+        from .core_patch import apply_core
+
+        apply_core(self, target)
+
     @property
     def map_fds(self) -> dict[str, int]:
         """The numbers by which linked instructions name the maps."""
@@ -330,8 +345,11 @@ class ObjectSpec:
     def check_supported(self, program: str | None = None) -> None:
         """Raise `ObjectError` naming what cannot be run: a map, or an instruction's helper.
 
-        With `program`, only that program and the maps are checked.
+        With `program`, only that program and the maps are checked. CO-RE relocations that nobody
+        resolved (`relocate`) are resolved against the object's own types.
         """
+        if any(each.core_relos and not each.relocated for each in self.programs.values()):
+            self.relocate(None)
         for spec in self.maps.values():
             try:
                 spec.validate()
@@ -363,13 +381,6 @@ class ObjectSpec:
                 hint=hint,
             )
 
-        for relo in program.core_relos:
-            raise refuse(
-                relo.insn,
-                "CO-RE relocation is not supported",
-                f"one against type '{relo.type_name}'",
-                "compile without preserve_access_index, against the UAPI headers",
-            )
         for insn, number in helper_calls(program.insns):
             row = helper_by_number(number)
             if row is None or not row.supported:

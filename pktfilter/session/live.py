@@ -75,11 +75,8 @@ class Live:
         progress_seconds: float = 0.5,
         on_start: Callable[[Live], None] | None = None,
         on_trace: Callable[[list[str], int], None] | None = None,
-<<<<<<< HEAD
         network: Network | None = None,
-=======
         ports: Mapping[PortKey, PortTarget] | None = None,
->>>>>>> 0853c1d1ab11b75fc8b8530c5870f10af1c0e18c
     ) -> None:
         check_options(hook, batch, 1, seed)
         resolve_engine(engine)
