@@ -377,7 +377,11 @@ SOCKET_USES = {
     "double": insn(0x79, 0, 0, 0),
     "behind": insn(0x61, 0, 0, 4),
     "write": insn(0x62, 0, 0, 0, 1),
-    "add": insn(0xC3, 0, 0, 0, 0),
+    "atomic": insn(0xC3, 0, 0, 0, 0),
+    "moved": insn(0x07, 0, 0, 0, 4),
+    "moved by nothing": insn(0x07, 0, 0, 0, 0),
+    "copied": insn(0xBF, 3, 0),
+    "spilled": insn(0x7B, 10, 0, -16),
 }
 
 

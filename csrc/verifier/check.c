@@ -15,18 +15,19 @@ enum pf_err pf_check_read(struct pf_verifier *v, uint32_t regs)
 	return PF_OK;
 }
 
-static bool movable(const struct pf_vreg *r)
+static bool movable(struct pf_verifier *v, const struct pf_vreg *r)
 {
 	switch ((enum pf_vkind)r->kind) {
 	case PF_V_CTX:
 	case PF_V_PACKET:
 	case PF_V_META:
 	case PF_V_STACK:
-	case PF_V_VALUE:
 	case PF_V_KEY:
 	case PF_V_MEM:
 	case PF_V_FUNC: /* to no use: a callback is passed by its own address */
 		return true;
+	case PF_V_VALUE: /* but for an AF_XDP socket */
+		return pf_v_map(v, r)->type != PF_MAP_XSKMAP;
 	case PF_V_NONE:
 	case PF_V_SCALAR:
 	case PF_V_END:
@@ -81,7 +82,7 @@ static enum pf_err check_pointer_math(struct pf_verifier *v, const struct pf_ins
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_POINTER_OP, insn->dst, 0, op_text(insn->code));
 	if (op == 0x00 && is_length(pointer, number))
 		return PF_OK;
-	if (!movable(pointer) &&
+	if (!movable(v, pointer) &&
 	    !(pointer->kind == PF_V_MAP && op == 0x00 && known && number->s.t.value == 0))
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_POINTER_KIND, insn->dst, 0, pf_v_kind_text(pointer));
 	if (op == 0x10 && swapped)
