@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections import defaultdict
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_entries_read_back(tmp_path: Path) -> None:
     assert obj.maps["cpus"].entry(1) == pf.CpumapEntry(9, obj.programs["oncpu"])
     with pytest.raises(pf.MapKeyError):
         obj.maps["devh"].entry(7)
+
+
+def test_a_program_in_its_own_map_goes_with_it() -> None:
+    obj = loaded()
+    egress = obj.programs["egress"]
+    assert obj.maps["dev"] in egress.maps.values()
+    obj.maps["dev"][0] = (3, egress)
+    ref, before = egress._ref, egress._ref.references
+    del obj, egress
+    gc.collect()
+    assert ref.references < before and ref.references == 1
 
 
 @pytest.mark.parametrize(

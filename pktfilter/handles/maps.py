@@ -94,11 +94,14 @@ class Map(MapAccess, Keyless):
         _handles[ref.id] = self
 
     def __del__(self) -> None:
-        # A program in a prog array may hold the array: nobody but us can end that circle. Linux
-        # empties a prog array likewise when its last user reference goes.
+        # A program in a prog array may hold the array, one of a port map's entry the map: nobody but us can
+        # end that circle. Linux empties a prog array likewise when its last user reference goes.
         if self.__dict__.get("_bound") and self.type == "prog_array":
             for key in list(self._bound):
                 self._ref.unbind(key)
+        elif self.__dict__.get("_bound") and self.type in PORT_TYPES:
+            for key in list(self._bound):
+                self._ref.delete(key)
 
     @property
     def id(self) -> int:
@@ -190,6 +193,8 @@ class Map(MapAccess, Keyless):
             number, program = entry
             ref = None if program is None else program._ref
             err = self._ref.bind_port(raw, number, ref, flags)
+            if not err and program is not None and self in program.maps.values():
+                self._bound[raw] = program  # a circle, for __del__
         else:
             err = self._ref.update(raw, self._join(value, typed=not is_plain(key)), flags)
         if err:
