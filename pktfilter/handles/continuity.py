@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, LinkDetached, MapError, wrong_kind
 from ..objects import MapSpec, ObjectSpec
+from .definitions import differences
 from .loader import load, mismatch
-from .maps import Map, MapKeyError, differences
+from .maps import Map, MapKeyError
 from .program import Program
 
 if TYPE_CHECKING:

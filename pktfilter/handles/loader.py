@@ -10,7 +10,8 @@ from ..errors import InputError, MapMismatch, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
 from ..objects.btf import Btf
 from ..objects.target_btf import read_target
-from .maps import Map, differences
+from .definitions import differences
+from .maps import Map
 from .program import Program
 
 

@@ -15,6 +15,7 @@ from ..errors import IncompatibleProgram, InputError, MapError
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
 from .cpus import default_cpus
+from .definitions import definition
 from .map_access import MapAccess, is_bytes, is_plain
 from .port_entries import PORT_TYPES, CpumapEntry, DevmapEntry, port_entry
 from .queues import Keyless
@@ -378,30 +379,6 @@ def _scalar(value: Any, size: int, what: str, place: str) -> bytes:
 
 def _show(key: Any) -> str:
     return bytes(key).hex() if is_bytes(key) else str(key)[:200]
-
-
-def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
-    """A spec as the core takes it."""
-    row = map_type_by_name(spec.type)
-    assert row is not None
-    return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
-
-
-def differences(current: Map, spec: MapSpec) -> list[tuple[str, object, object]]:
-    """How a map differs from a definition: (field, the map's, the definition's); BTF is not compared."""
-    fields = ("type", "key_size", "value_size", "max_entries", "flags")
-    found = [
-        (field, getattr(current.spec, field), getattr(spec, field))
-        for field in fields
-        if getattr(current.spec, field) != getattr(spec, field)
-    ]
-    mine, theirs = (
-        None if s.inner is None else tuple(getattr(s.inner, field) for field in fields)
-        for s in (current.spec, spec)
-    )
-    if mine != theirs:
-        found.append(("inner", mine, theirs))
-    return found
 
 
 def _map_handle(ref: MapRef) -> Map:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .._core.hook import LinkRef
 from ..errors import InputError, LinkError, TransactionError
 from ..objects import ObjectSpec
-from .maps import Map, differences
+from .definitions import differences
+from .maps import Map
 from .program import XDP, Program
 from .transactions import _current
 from .updates import Update, timeout_ns

@@ -11,7 +11,8 @@ from .._core.prog import PROG_TYPES, ProgRef
 from ..errors import InputError, VerifierError
 from ..objects import MapSpec, ProgramSpec
 from .cpus import verified_cpus
-from .maps import Map, definition
+from .definitions import definition
+from .maps import Map
 
 if TYPE_CHECKING:
     from ..diagnostics import Diagnostic
