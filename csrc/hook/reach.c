@@ -11,7 +11,7 @@
 /* map_type.def: which types hold programs or maps. */
 static int holds_bindings(enum pf_map_type type)
 {
-	enum { ARRAY, HASH, LPM, BINDING, PORT, QUEUE, BLOOM, NONE };
+	enum { ARRAY, HASH, LPM, BINDING, PORT, QUEUE, BLOOM, EVENTS, NONE };
 	switch (type) {
 #define PF_MAP_TYPE(name, number, text, family, percpu, support)                                                       \
 	case PF_MAP_##name:                                                                                            \

@@ -28,6 +28,7 @@ extern const struct pf_map_ops pf_binding_ops;
 extern const struct pf_map_ops pf_queue_ops;
 extern const struct pf_map_ops pf_stack_ops;
 extern const struct pf_map_ops pf_bloom_ops;
+extern const struct pf_map_ops pf_events_ops;
 const struct pf_map_ops *pf_hash_ops_of(const struct pf_map_def *def); /* specialised by key size */
 
 /* Does a map fit the inner map definition of outer (Linux: type, sizes, flags, lock; plain arrays also max_entries)? Fills

@@ -7,6 +7,7 @@ import itertools
 import os
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._core.map import MapRef
@@ -61,6 +62,8 @@ class Map(MapAccess, Keyless):
 
     def __init__(self, spec: MapSpec, *, cpus: int | None = None, name: str | None = None) -> None:
         spec.validate()
+        if spec.type == "perf_event_array" and not spec.max_entries:
+            spec = replace(spec, max_entries=default_cpus() if cpus is None else cpus)
         inner = spec.inner
         self._open(
             MapRef.create(
@@ -359,7 +362,9 @@ def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
     """A spec as the core takes it."""
     row = map_type_by_name(spec.type)
     assert row is not None
-    return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+    # Only a perf event array may have no size: one slot for every CPU id, as libbpf makes it.
+    entries = spec.max_entries or default_cpus()
+    return (row.number, spec.key_size, spec.value_size, entries, spec.flags)
 
 
 def differences(current: Map, spec: MapSpec) -> list[tuple[str, object, object]]:
