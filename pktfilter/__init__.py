@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         VerifierError,
         WouldDeadlock,
     )
+    from .handles.events import Event
     from .handles.history import Generation
     from .handles.hooks import Datapath, Hook, HookStats
     from .handles.links import CanUpdate, Link, LinkInfo
@@ -87,6 +88,7 @@ _WHERE = {
     **dict.fromkeys(("CanUpdate", "Link", "LinkInfo"), ".handles.links"),
     **dict.fromkeys(("Transaction", "transaction"), ".handles.transactions"),
     **dict.fromkeys(("PendingUpdate", "Update"), ".handles.updates"),
+    "Event": ".handles.events",
     "Generation": ".handles.history",
     **dict.fromkeys(("ArmReport", "Guard", "Sample", "TrialReport"), ".handles.trial_report"),
     "Trial": ".handles.trials",
@@ -121,6 +123,7 @@ __all__ = [
     "Datapath",
     "DevmapEntry",
     "Diagnostic",
+    "Event",
     "ExecutionFault",
     "ExpressionError",
     "Generation",

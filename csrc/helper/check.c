@@ -29,6 +29,8 @@ static int map_fits(const struct pf_map *map, uint32_t helper)
 {
 	if (map->def.type == PF_MAP_PROG_ARRAY)
 		return 0;
+	if (map->def.type == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
+		return map->def.type == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
 	const int queue = map->def.type == PF_MAP_QUEUE || map->def.type == PF_MAP_STACK;
 	const int keyless = queue || map->def.type == PF_MAP_BLOOM_FILTER;
 	if (helper == PF_HELPER_ID_map_peek_elem)

@@ -96,10 +96,12 @@ static enum pf_err run_in(struct pf_datapath *dp, struct pf_prog *prog, struct p
 	if (err)
 		return err;
 	worker->exec->trace = run->trace;
+	worker->exec->events = run->events;
 	err = run_repeatedly(worker, run, diag);
 	if (!err)
 		err = take_result(run, worker->exec, diag);
 	worker->exec->trace = NULL; /* the caller's */
+	worker->exec->events = NULL;
 	pf_worker_destroy(worker);
 	return err;
 }

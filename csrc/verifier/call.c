@@ -49,6 +49,8 @@ static bool is_keyless(enum pf_map_type t)
 /* Which maps a helper takes (kernel Documentation/bpf/map_*.rst). */
 static bool map_fits(enum pf_map_type t, uint32_t helper)
 {
+	if (t == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
+		return t == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
 	switch (helper) {
 	case PF_HELPER_ID_tail_call:
 		return t == PF_MAP_PROG_ARRAY;

@@ -8,6 +8,7 @@ from libc.string cimport memset
 from pktfilter._core.c_io cimport (
     pf_sink, pf_source, pf_verdict,
 )
+from pktfilter._core.c_events cimport pf_event, pf_events, pf_events_create
 from pktfilter._core.c_prog cimport pf_engine, pf_trace
 from pktfilter._core.c_run cimport (
     PF_REDIRECT_NONE, PF_REPLAY_DONE, PF_REPLAY_LINK, PF_REPLAY_MORE, PF_REPLAY_UNTIL, pf_batch_create, pf_batch_destroy,
@@ -181,10 +182,27 @@ cdef tuple drain(pf_trace *trace):
     return [line.decode(errors="replace") for line in text.split(b"\0")[:-1]], lost
 
 
+cdef list drain_events(pf_events *events):
+    """(map, cpu, packet index, time in ns, bytes from the program, bytes of the packet) of each."""
+    cdef const pf_event *event
+    cdef const unsigned char *at
+    cdef uint64_t offset = 0
+    found = []
+    while events is not NULL and offset < events.used:
+        event = <const pf_event *><void *>(events.records + offset)
+        at = <const unsigned char *>event + sizeof(pf_event)
+        found.append(((<bytes>event.map).decode(errors="replace"), event.cpu, event.packet, event.time_ns,
+                      <bytes>at[:event.size], <bytes>at[event.size:event.size + event.packet_len]))
+        offset += event.bytes
+    if events is not NULL:
+        events.used = 0
+    return found
+
+
 def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, const unsigned char[::1] meta not None, *,
              uint32_t repeat, uint32_t cpu, uint32_t ingress_ifindex, uint32_t rx_queue, uint32_t linear_limit,
              uint64_t time_ns, uint64_t seed, uint64_t budget, int engine, uint32_t wire_len=0,
-             NetRef network=None):
+             NetRef network=None, uint64_t events=0):
     """BPF_PROG_TEST_RUN; returns a dict. Raises ExecutionFault where the checked interpreter stops the program."""
     cdef pf_test_run r
     cdef pf_diag diag
@@ -203,6 +221,10 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
     if r.trace is NULL:
         raise MemoryError
     try:
+        if events:
+            r.events = pf_events_create(events)
+            if r.events is NULL:
+                raise MemoryError
         with nogil:
             err = pf_prog_test_run(prog.ptr, &r, &diag)
         if err:
@@ -212,7 +234,9 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
                 "data_meta": <bytes>r.out[:r.meta_out_len],
                 "data": <bytes>r.out[r.meta_out_len:r.meta_out_len + r.out_len],
                 "trace": lines, "trace_lost": lost,
+                "events": drain_events(r.events), "events_lost": r.events.lost if events else 0,
                 "redirect": None if r.redirected.kind == PF_REDIRECT_NONE else r.redirected.target}
     finally:
         free(r.out)
         free(r.trace)
+        free(r.events)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..objects import MapSpec
 from ..objects.kinds import map_type_by_name
+from .cpus import default_cpus
 
 if TYPE_CHECKING:
     from .maps import Map
@@ -15,7 +16,9 @@ def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
     """A spec as the core takes it."""
     row = map_type_by_name(spec.type)
     assert row is not None
-    return (row.number, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+    # Only a perf event array may have no size: one slot for every CPU id, as libbpf makes it.
+    entries = spec.max_entries or default_cpus()
+    return (row.number, spec.key_size, spec.value_size, entries, spec.flags)
 
 
 def differences(current: Map, spec: MapSpec) -> list[tuple[str, object, object]]:

@@ -8,6 +8,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._core.map import MapRef
@@ -65,6 +66,8 @@ class Map(MapAccess, Keyless):
 
     def __init__(self, spec: MapSpec, *, cpus: int | None = None, name: str | None = None) -> None:
         spec.validate()
+        if spec.type == "perf_event_array" and not spec.max_entries:
+            spec = replace(spec, max_entries=default_cpus() if cpus is None else cpus)
         inner = spec.inner
         self._open(
             MapRef.create(

@@ -15,6 +15,7 @@ from .._core.run import test_run as _test_run
 from ..errors import InputError, ProgramError
 from ..network import Network, network_ref
 from ..objects import ProgramSpec
+from .events import EVENT_BYTES, EVENT_BYTES_MAX, Event
 from .maps import Map
 from .verification import Verification, admit
 
@@ -50,7 +51,8 @@ class TestRun:
     `retval` is the raw 32-bit return value, `action` the verdict (an unknown value is ABORTED),
     `data` the packet afterwards, `data_meta` the metadata in front of it, `duration_ns` the mean
     time of one run; `trace` holds the lines of bpf_trace_printk, `redirect` the ifindex or map key of
-    a redirect.
+    a redirect; `events` what bpf_perf_event_output handed over, in order, and `events_lost` how many
+    found no room.
     """
 
     __test__ = False  # pytest: not a test class
@@ -62,6 +64,8 @@ class TestRun:
     duration_ns: int
     trace: list[str] = field(default_factory=list)
     redirect: int | None = None
+    events: list[Event] = field(default_factory=list)
+    events_lost: int = 0
 
 
 def resolve_engine(engine: str) -> int:
@@ -213,12 +217,14 @@ class Program:
         budget: int = 0,
         wire_len: int = 0,
         network: Network | None = None,
+        events: int = EVENT_BYTES,
     ) -> TestRun:
         """Runs the program over one packet, as BPF_PROG_TEST_RUN.
 
         `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
         id; `wire_len` the length on the wire that type pcap sees (0: the packet's); `network` what
-        bpf_fib_lookup and its like ask (None: an empty one). Raises
+        bpf_fib_lookup and its like ask (None: an empty one); `events` the bytes of the buffer for
+        events (0: nobody listens, and programs get ENOENT). Raises
         `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
         packet that Linux would refuse (under 14 bytes). engine "jit" first compiles the program and
         what it can tail-call, or raises `ProgramError`; "auto" is the best engine that all of
@@ -228,6 +234,12 @@ class Program:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
         if not 1 <= repeat <= 0xFFFFFFFF:
             raise InputError("repeat is out of range", found=repeat, expected="1 to 4294967295")
+        if not 0 <= events <= EVENT_BYTES_MAX:
+            raise InputError(
+                "the buffer for events is out of range",
+                found=events,
+                expected=f"0 to {EVENT_BYTES_MAX} bytes",
+            )
         if not 0 <= wire_len <= 0xFFFFFFFF:
             raise InputError("wire_len is out of range", found=wire_len, expected="0 to 4294967295")
         if self.type == "memory":
@@ -260,6 +272,7 @@ class Program:
             engine=resolve_engine(engine),
             wire_len=wire_len,
             network=network_ref(network),
+            events=events,
         )
         retval = result["retval"]
         return TestRun(
@@ -270,6 +283,8 @@ class Program:
             duration_ns=result["duration_ns"],
             trace=result["trace"],
             redirect=result["redirect"],
+            events=[Event(*row) for row in result["events"]],
+            events_lost=result["events_lost"],
         )
 
 

@@ -31,12 +31,13 @@ BPF_F_RDONLY_PROG = 1 << 7
 BPF_F_WRONLY_PROG = 1 << 8
 
 # Four-byte keys are fixed for these types, four-byte values for the second group (bpf(2)).
-_INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps", "xskmap")
+_INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps", "xskmap", "perf_event_array")
 #: Their values have no keys: key_size is 0.
 KEYLESS = ("queue", "stack", "bloom_filter")
 _BLOOM_EXTRA_MAX = 15
-_FD_VALUED = ("prog_array", *MAP_IN_MAP)
-_ZERO = {("key_size", name) for name in KEYLESS}
+_FD_VALUED = ("prog_array", "perf_event_array", *MAP_IN_MAP)
+#: What may be 0; of a perf event array it means one slot for every CPU id.
+_ZERO = {("max_entries", "perf_event_array"), *(("key_size", name) for name in KEYLESS)}
 _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
 _HINTS = {"max_entries": "set it with load(max_entries=...) or --max-entries NAME=N"}

@@ -1,0 +1,41 @@
+/* events.h - events that programs send to their user: bpf_perf_event_output.
+ *
+ * Terms
+ *   event    bytes that a program handed over, and so many of its packet behind them as it asked for
+ *   record   struct pf_event, its bytes, and padding to 8
+ *
+ * Invariants
+ *   V1 Records fill a buffer from its start, in the order of the calls, used <= capacity. One that does not fit is not
+ *      kept in part: it is counted in lost, and the program gets ENOSPC, as from a full perf buffer in Linux.
+ *   V2 Whoever drains sets used and lost to 0.
+ *   V3 While there is a buffer, slot i of every perf_event_array is listened to, for events of CPU i, as Linux's readers
+ *      open them. Without one no slot is: ENOENT.
+ *
+ * Threads: a buffer belongs to one worker; its owner drains it while the worker is offline.
+ */
+#ifndef PF_EVENTS_H
+#define PF_EVENTS_H
+
+#include <stdint.h>
+
+#include "../tables/tables.h"
+
+struct pf_event {
+	uint64_t packet;  /* index */
+	uint64_t time_ns;
+	uint32_t cpu;
+	uint32_t size;       /* bytes from the program */
+	uint32_t packet_len; /* bytes of the packet behind them */
+	uint32_t bytes;      /* the record's, header and padding included */
+	char map[PF_NAME_MAX];
+};
+
+struct pf_events {
+	uint64_t used, capacity, lost;
+	_Alignas(8) uint8_t records[];
+};
+
+/* NULL where there is no memory; free() ends it. */
+PF_API struct pf_events *pf_events_create(uint64_t capacity);
+
+#endif
