@@ -23,14 +23,20 @@ class Environment:
     #: The types once read: a kernel's take a second.
     target: Btf | None = None
 
+    kconfig: tuple[str, ...] = ()
+
     def prepare(self, spec: ObjectSpec) -> ObjectSpec:
-        """The spec with its CO-RE relocations resolved as the options say; as it was without them."""
+        """The spec with CO-RE relocations and extern variables as the options say, if they do."""
         if self.btf is not None:
             from ..objects.target_btf import read_target
 
             if self.target is None:
                 self.target = read_target(self.btf)
             spec.relocate(self.target)
+        if self.kconfig and spec.kconfig:
+            from ..objects.externs import read_kconfig, set_kconfig
+
+            set_kconfig(spec, read_kconfig(self.kconfig))
         return spec
 
 
@@ -41,8 +47,21 @@ def _set_btf(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     environment.btf, environment.target = text, None
 
 
+def _set_kconfig(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> None:
+    environment.kconfig = texts
+
+
 def environment_options(command: Command) -> Command:
     """Adds the options to a command; the command itself does not get them as arguments."""
+    command = click.option(
+        "--kconfig",
+        multiple=True,
+        callback=_set_kconfig,
+        expose_value=False,
+        metavar="FILE|NAME=VALUE",
+        help="Values of extern __kconfig variables: one, or a kernel's .config or config.gz. "
+        "Repeatable; the last one counts.",
+    )(command)
     return click.option(
         "--btf",
         callback=_set_btf,

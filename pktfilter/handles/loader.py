@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError, MapMismatch, ObjectError, VerifierError
 from ..objects import MapSpec, ObjectSpec, Skipped, set_loader
 from ..objects.btf import Btf
+from ..objects.externs import set_kconfig
 from ..objects.target_btf import read_target
 from .definitions import differences
 from .maps import Map
@@ -52,6 +53,7 @@ def load(
     verify: bool = True,
     maps: Mapping[str, Map] | None = None,
     btf: str | os.PathLike[str] | Btf | None = None,
+    kconfig: Mapping[str, bool | int | str] | None = None,
 ) -> Object:
     """Loads an object file (or an edited spec): creates its maps, then its programs.
 
@@ -61,7 +63,8 @@ def load(
     name, in place of new ones: they keep their contents, and one that does not fit raises
     `MapMismatch`. `btf` are the types that CO-RE relocations are resolved against: "system" for the
     running kernel's, a file of BTF or an ELF file with it, parsed types, or None or "own" for the
-    object's own. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
+    object's own. `kconfig` gives values to extern `__kconfig` variables, as `{"CONFIG_HZ": 250,
+    "CONFIG_BPF": "y"}`. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
     where a program cannot be proved safe; with `verify=False` programs stay unverified, and only the
     checked interpreter runs them.
     """
@@ -73,6 +76,8 @@ def load(
         outer.inner = template.spec if isinstance(template, Map) else template
     if btf is not None:
         spec.relocate(btf if isinstance(btf, Btf) else read_target(btf))
+    if kconfig is not None:
+        set_kconfig(spec, kconfig)
     spec.check_supported()
     obj = Object(path=spec.path, license=spec.license, skipped=list(spec.skipped))
     numbers = spec.map_fds
@@ -81,7 +86,12 @@ def load(
         if name not in spec.maps:
             raise InputError(f"the object has no map named '{name}'", file=spec.path)
         check_map_fits(name, existing, spec.maps[name])
+    if not spec.programs and spec.skipped:
+        listed = "; ".join(f"{item.name}: {item.reason}" for item in spec.skipped)
+        raise ObjectError("the object has no XDP program", file=spec.path, found=listed)
     for name, map_spec in spec.maps.items():
+        if map_spec.unused:
+            continue
         obj.maps[name] = given[name] if name in given else _create_map(spec, name, map_spec, cpus)
     for name, program in spec.programs.items():
         used = {fd: obj.maps[map_name] for fd, map_name in program.map_refs.items()}

@@ -213,7 +213,9 @@ def value_of(path: Path | None, kind: int) -> Value | None:
     if kind == ENUM_VALUE:
         record = path.btf.get(path.steps[0].type_id)
         assert isinstance(record, Enum)
-        return Value(record.values[path.steps[0].index][1])
+        number = record.values[path.steps[0].index][1]
+        # Compilers did not always say that an enumeration is signed: libbpf takes all 32 bits so.
+        return Value(number - (1 << 32) if record.size <= 4 and number >> 31 == 1 else number)
     if not path.steps[-1].name:
         return _element_value(path, kind)
     return _member_value(path, kind)

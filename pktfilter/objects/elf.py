@@ -61,6 +61,7 @@ _MACHINES = {3: "EM_386", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64", 243:
 _TYPES = {2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOC = struct.Struct("<QQ")
+_STB_WEAK = 2
 _SYMBOL_TYPES = ("notype", "object", "func", "section", "file", "common")
 
 
@@ -79,6 +80,7 @@ class Symbol:
     section: int
     value: int
     size: int
+    weak: bool = False
 
 
 @dataclass(slots=True)
@@ -286,7 +288,9 @@ def _read_symbols(sections: list[Section], path: str) -> list[Symbol]:
         kind = _SYMBOL_TYPES[info & 15] if info & 15 < len(_SYMBOL_TYPES) else f"type {info & 15}"
         if kind == "section" and section < len(sections):
             name = sections[section].name
-        symbols.append(Symbol(name, kind, info >> 4 != 0, section, value, size))
+        symbols.append(
+            Symbol(name, kind, info >> 4 != 0, section, value, size, info >> 4 == _STB_WEAK)
+        )
     return symbols
 
 

@@ -12,7 +12,8 @@ from .maps import BTF_SECTION, MapTable
 
 _POINTER = 8
 
-# Name of the program that starts at a byte offset of a section, None if there is none.
+# Name of the program that starts at a byte offset of a section, "" if it is one that was skipped,
+# None if there is none.
 ProgramNamer = Callable[[Section, int], "str | None"]
 
 
@@ -60,7 +61,8 @@ def _apply(
         program = name_program(target, offset)
         if program is None:
             raise fail("prog array slot is not an XDP program", f"'{relo.symbol.name}'")
-        spec.values[slot] = program
+        if program:
+            spec.values[slot] = program
         return
     inner = table.at(target.index, offset)
     if inner is None or inner.is_data or inner.start != offset or inner.name == spec.name:

@@ -17,7 +17,9 @@ from .elf import (
     read_elf,
     reloc_name,
 )
+from .externs import read_externs
 from .insns import INSN_SIZE
+from .kinds import map_type_by_name
 from .map_values import set_initial_values
 from .maps import read_maps
 from .relocate import Function, Linker
@@ -67,15 +69,22 @@ def parse_object(data: bytes, path: str) -> ObjectSpec:
     functions = _read_functions(elf)
     maps = read_maps(elf, spec.btf)
     spec.maps = maps.specs
+    read_externs(elf, spec.btf, spec)
     linker = Linker(elf, functions, maps, spec.btf, ext)
+    linker.kconfig = {var.name: var.offset for var in spec.kconfig.values()}
     _link_programs(elf, functions, linker, spec)
 
     def program_at(section: Section, offset: int) -> str | None:
         function = linker.by_start.get((section.index, offset // INSN_SIZE))
-        known = spec.programs.get(function.name) if function and offset % INSN_SIZE == 0 else None
-        return known.name if known is not None and known.section == section.name else None
+        if function is None or offset % INSN_SIZE:
+            return None
+        known = spec.programs.get(function.name)
+        if known is not None and known.section == section.name:
+            return known.name
+        return "" if any(item.name == function.name for item in spec.skipped) else None
 
     set_initial_values(elf, spec.btf, maps, program_at)
+    _mark_unused(spec)
     if not functions:
         raise ObjectError(
             "object holds no programs",
@@ -83,6 +92,18 @@ def parse_object(data: bytes, path: str) -> ObjectSpec:
             expected="functions in a section 'xdp' or 'xdp/NAME'",
         )
     return spec
+
+
+def _mark_unused(spec: ObjectSpec) -> None:
+    """Maps that only skipped programs may need do not stand in the way of the others."""
+    needed = {name for program in spec.programs.values() for name in program.map_refs.values()}
+    for name in list(needed):
+        needed.update(spec.maps[name].values.values())
+    for name, map_spec in spec.maps.items():
+        row = map_type_by_name(map_spec.type)
+        map_spec.unused = (
+            bool(spec.skipped) and name not in needed and (row is None or not row.supported)
+        )
 
 
 def _license(elf: ElfObject) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ..errors import ObjectError
 from .btf import Btf
 from .btf_ext import BtfExt, rows_between
+from .btf_types import Func
+from .core_patch import poison
 from .elf import (
     R_BPF_64_32,
     R_BPF_64_64,
@@ -22,6 +24,7 @@ from .elf import (
     Section,
     reloc_name,
 )
+from .externs import KCONFIG
 from .functions import global_functions
 from .insns import (
     CALL_KFUNC,
@@ -81,6 +84,8 @@ class Linker:
         self.fds = {name: fd for fd, name in self.names.items()}
         self.linked: set[Function] = set()
         self.total = 0
+        #: Offsets of the `__kconfig` variables in their map.
+        self.kconfig: dict[str, int] = {}
         self._relocs: dict[int, dict[int, Reloc]] = {}
 
     def link(self, main: Function) -> ProgramSpec:
@@ -97,6 +102,8 @@ class Linker:
             unit = _Unit(self, function)
             code += unit.resolve()
             refs |= unit.fds
+            for index, text in unit.poison.items():
+                program.poison[base + index] = text
             for index, target in unit.calls:
                 calls.append((base + index, target))
                 if target not in bases:
@@ -175,6 +182,7 @@ class _Unit:
         self.code = bytearray(self.section.data[start:end])
         self.fds: set[int] = set()
         self.calls: list[tuple[int, Function]] = []
+        self.poison: dict[int, str] = {}
 
     def resolve(self) -> bytearray:
         start, count = self.function.start, self.function.end - self.function.start
@@ -194,7 +202,9 @@ class _Unit:
                 raise self.fail(index, "relocation does not fit its instruction", found)
         return self.code
 
-    def fail(self, index: int, message: str, found: str | None = None) -> ObjectError:
+    def fail(
+        self, index: int, message: str, found: str | None = None, hint: str | None = None
+    ) -> ObjectError:
         return ObjectError(
             message,
             file=self.linker.elf.path,
@@ -202,6 +212,7 @@ class _Unit:
             symbol=self.function.name,
             insn=self.function.start + index,
             found=found,
+            hint=hint,
         )
 
     def require_defined(self, index: int, relo: Reloc) -> Section:
@@ -211,7 +222,14 @@ class _Unit:
         named = f"'{relo.symbol.name}'"
         if relo.symbol.section == SHN_COMMON:
             raise self.fail(index, "common symbol is not supported (compile -fno-common)", named)
-        raise self.fail(index, "symbol is not defined in the object (extern)", named)
+        is_function = self.linker.btf is not None and self.linker.btf.find(relo.symbol.name, Func)
+        what = "kernel function" if is_function else "symbol"
+        raise self.fail(
+            index,
+            f"{what} is not defined in the object (extern), nor known here",
+            named,
+            "only __weak externs may be missing",
+        )
 
     def require_kind(self, index: int, relo: Reloc, kind: int) -> None:
         if relo.kind != kind:
@@ -226,6 +244,8 @@ class _Unit:
                 raise self.fail(index, "pseudo load has no relocation", f"source field {src}")
             return
         self.require_kind(index, relo, R_BPF_64_64)
+        if relo.symbol.section == SHN_UNDEF and self.resolve_extern(index, relo):
+            return
         section = self.require_defined(index, relo)
         low, high = imm & 0xFFFFFFFF, get_imm(self.code, index + 1) & 0xFFFFFFFF
         offset = (relo.symbol.value + (high << 32 | low)) & _U64
@@ -247,11 +267,29 @@ class _Unit:
         set_imm(self.code, index, fd)
         set_imm(self.code, index + 1, offset if place.is_data else 0)
 
+    def resolve_extern(self, index: int, relo: Reloc) -> bool:
+        """A configuration value's place, or the address 0 of a weak symbol; else False."""
+        offset = self.linker.kconfig.get(relo.symbol.name)
+        if offset is not None:
+            fd = self.linker.fds[KCONFIG]
+            self.fds.add(fd)
+            set_src(self.code, index, PSEUDO_MAP_VALUE)
+            set_imm(self.code, index, fd)
+            set_imm(self.code, index + 1, offset)
+        elif relo.symbol.weak:
+            set_imm(self.code, index, 0)
+            set_imm(self.code, index + 1, 0)
+        return offset is not None or relo.symbol.weak
+
     def resolve_call(self, index: int, imm: int, relo: Reloc | None) -> None:
         if relo is None:
             self.add_call(index, self.function.section, self.function.start + index + 1 + imm)
             return
         if self.resolve_kfunc(index, relo):
+            return
+        if relo.symbol.section == SHN_UNDEF and relo.symbol.weak:
+            poison(self.code, index, 1)
+            self.poison[index] = f"kernel function '{relo.symbol.name}' does not exist here"
             return
         section = self.require_defined(index, relo)
         self.require_kind(index, relo, R_BPF_64_32)

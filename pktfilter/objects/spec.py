@@ -19,6 +19,7 @@ from .kinds import MAP_IN_MAP, helper_by_number, map_type_by_name
 
 if TYPE_CHECKING:
     from .btf import Btf
+    from .externs import KconfigVar
     from .functions import GlobalFunction
 
 # Larger files are refused unread; real objects are far below 1 MiB.
@@ -74,6 +75,8 @@ class MapSpec:
     lock: int | None = None
     #: The types that `key_btf` and `value_btf` are ids in; None when there are none.
     btf: Btf | None = field(default=None, repr=False, compare=False)
+    #: Of a type that is not supported, and no program refers to it: it is not made.
+    unused: bool = False
 
     @property
     def readonly_prog(self) -> bool:
@@ -258,6 +261,8 @@ class ObjectSpec:
     btf: Btf | None = None
     btf_size: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    #: The object's `__kconfig` variables (`externs.set_kconfig`).
+    kconfig: dict[str, KconfigVar] = field(default_factory=dict)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> ObjectSpec:
@@ -351,7 +356,13 @@ class ObjectSpec:
         """
         if any(each.core_relos and not each.relocated for each in self.programs.values()):
             self.relocate(None)
+        if self.kconfig:
+            from .externs import require_kconfig
+
+            require_kconfig(self)
         for spec in self.maps.values():
+            if spec.unused:
+                continue
             try:
                 spec.validate()
             except InputError as error:
