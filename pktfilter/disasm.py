@@ -13,7 +13,8 @@ from typing import Protocol
 from ._core import isa
 from .assembler import is_label
 from .assembler.map_lines import MAP_NAME, map_lines
-from .objects.spec import FuncInfo, LineInfo, MapSpec
+from .objects.map_spec import MapSpec
+from .objects.spec import FuncInfo, LineInfo
 
 _SECTION = re.compile(r"xdp(?:\.frags)?(?:/[\w.$/-]+)?", re.ASCII)
 _LICENSE = re.compile(r"[\w .+-]+(?:/[\w .+-]+)*", re.ASCII)

@@ -16,7 +16,8 @@ import pktfilter as pf
 from pktfilter.assembler import assemble, write_object
 from pktfilter.disasm import disassemble
 from pktfilter.errors import AssemblerError, OutputError
-from pktfilter.objects.spec import MapSpec, ObjectSpec
+from pktfilter.objects.map_spec import MapSpec
+from pktfilter.objects.spec import ObjectSpec
 
 OBJECTS = [*sorted(EXAMPLES.glob("*.o")), *sorted((ROOT / "tests" / "programs").glob("*.o"))]
 #: A lock in global data has no directive: the map is left out, and writing says so.

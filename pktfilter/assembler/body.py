@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from .._core import isa
 from ..errors import AssemblerError, ProgramError
-from ..objects.spec import FuncInfo, LineInfo, MapSpec
+from ..objects.map_spec import MapSpec
+from ..objects.spec import FuncInfo, LineInfo
 from .forms import JUMPS, Match, MismatchError, Reader
 from .tokens import Token
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from .._core.tables import MAP_TYPES
 from ..objects.btf import MAGIC
-from ..objects.spec import MapSpec
+from ..objects.map_spec import MapSpec
 
 _INT, _PTR, _ARRAY, _STRUCT, _FUNC, _FUNC_PROTO, _VAR, _DATASEC = 1, 2, 3, 4, 12, 13, 14, 15
 _STATIC, _GLOBAL = 0, 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from ..errors import AssemblerError, InputError
 from ..objects.kinds import MAP_IN_MAP
-from ..objects.spec import BPF_F_RDONLY_PROG, MapSpec
+from ..objects.map_spec import BPF_F_RDONLY_PROG, MapSpec
 from .tokens import WORD, tokenize
 
 # Of all global data and initialised slots of a file together, as much as the object reader takes.

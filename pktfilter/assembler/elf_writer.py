@@ -28,8 +28,8 @@ from ..objects.insns import (
     set_src,
     walk,
 )
+from ..objects.map_spec import MapSpec
 from ..objects.maps import BTF_SECTION
-from ..objects.spec import MapSpec
 from .body import AsmProgram
 from .btf_writer import BtfWriter
 from .definitions import SLOT_SIZE, is_data

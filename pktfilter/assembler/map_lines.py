@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import InputError
-from ..objects.spec import MapSpec
+from ..objects.map_spec import MapSpec
 from .definitions import DATA_LIMIT, INNER, OPTIONS, SLOT_SIZE, data_map, is_data, is_given
 
 #: Names that fit a listing.

@@ -64,9 +64,9 @@ def load(
     `MapMismatch`. `btf` are the types that CO-RE relocations are resolved against: "system" for the
     running kernel's, a file of BTF or an ELF file with it, parsed types, or None or "own" for the
     object's own. `kconfig` gives values to extern `__kconfig` variables, as `{"CONFIG_HZ": 250,
-    "CONFIG_BPF": "y"}`. Raises `ObjectError` naming section, symbol and instruction, and `VerifierError` with the diagnostics
-    where a program cannot be proved safe; with `verify=False` programs stay unverified, and only the
-    checked interpreter runs them.
+    "CONFIG_BPF": "y"}`. Raises `ObjectError` naming section, symbol and instruction, and
+    `VerifierError` with the diagnostics where a program cannot be proved safe; with `verify=False`
+    programs stay unverified, and only the checked interpreter runs them.
     """
     spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
     for name, entries in (max_entries or {}).items():

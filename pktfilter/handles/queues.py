@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MapError
-from ..objects.spec import KEYLESS
+from ..objects.map_spec import KEYLESS
 
 if TYPE_CHECKING:
     from .._core.map import MapRef

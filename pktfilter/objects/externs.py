@@ -17,7 +17,8 @@ from ..errors import InputError, ObjectError
 from .btf import Btf
 from .btf_types import Array, DataSec, Enum, Int, Var
 from .elf import ElfObject
-from .spec import BPF_F_RDONLY_PROG, MapSpec, ObjectSpec
+from .map_spec import BPF_F_RDONLY_PROG, MapSpec
+from .spec import ObjectSpec
 
 KCONFIG = ".kconfig"
 FILE_LIMIT = 16 << 20

@@ -7,7 +7,8 @@ from typing import Any
 from .btf import Btf
 from .btf_types import BtfType, Enum, Float, Int, Ptr, Struct
 from .kinds import helper_name
-from .spec import MapSpec, ObjectSpec, ProgramSpec
+from .map_spec import MapSpec
+from .spec import ObjectSpec, ProgramSpec
 
 
 def describe(spec: ObjectSpec) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import struct
 from ..errors import ObjectError
 from .elf import ElfObject, Section, Symbol
 from .kinds import MAP_IN_MAP, map_type_name
-from .spec import BPF_F_NUMA_NODE, MapSpec
+from .map_spec import BPF_F_NUMA_NODE, MapSpec
 
 SIZES = (20, 24, 28, 36)
 _LOADER_ID_FORM = 36

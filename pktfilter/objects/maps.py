@@ -15,7 +15,7 @@ from .btf_types import Array, DataSec, FuncProto, Member, Ptr, Struct, Var
 from .elf import ElfObject, Section, reloc_name
 from .kinds import MAP_IN_MAP, map_type_name
 from .legacy_maps import is_legacy_section, read_legacy_maps
-from .spec import BPF_F_RDONLY_PROG, MapSpec
+from .map_spec import BPF_F_RDONLY_PROG, MapSpec
 from .spin_lock import spin_lock_of
 
 BTF_SECTION = ".maps"
