@@ -171,7 +171,10 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_MEM_UPDATE_4:
 	case PF_ARG_MEM_READ_20:
 	case PF_ARG_MEM_READ_40:
-	case PF_ARG_MEM_WRITE: {
+	case PF_ARG_MEM_WRITE:
+	case PF_ARG_OUT_16:
+	case PF_ARG_OUT_32:
+	case PF_ARG_OUT_64: {
 		const uint32_t from = memories[chance % 4];
 		add(c, I(0xbf, dst, from, 0, 0));
 		if (from != VALUE_R9 || chance < 64)
