@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import threading
@@ -335,6 +336,35 @@ def test_maps_are_filled_before_and_written_after(net: Net, tmp_path: Path) -> N
     values = {row["key"]: row["value"] for row in json.loads(target.read_text())}
     assert sum(each["packets"] for each in values.pop(7)) == 1000
     assert sum(each["packets"] for value in values.values() for each in value) == 30
+
+
+def test_a_router_asks_the_machines_network(net: Net, tmp_path: Path) -> None:
+    """`--network system` is the namespace's own; without it there are no links, and nothing is routed."""
+    net.ip("addr", "add", "10.0.0.1/24", "dev", "a1")
+    net.ip("addr", "add", "10.0.1.1/24", "dev", "b1")
+    net.ip("route", "add", "192.0.2.0/24", "via", "10.0.1.2")
+    net.ip("neigh", "add", "10.0.1.2", "lladdr", "02:00:00:00:00:99", "dev", "b1")
+    net.ip("route", "add", "blackhole", "198.51.100.0/24")
+    for name in ("a1", "b1"):
+        forwarding = Path(f"/proc/sys/net/ipv4/conf/{name}/forwarding")
+        net.call(forwarding.write_text, "1")
+    targets = [bytes([192, 0, 2, 5]), bytes([198, 51, 100, 1])]
+    frames = [
+        bytes(12) + b"\x08\x00"
+        + struct.pack(">BBHHHBBH4s4s", 0x45, 0, 46, n, 0, 64, 17, 0, bytes([10, 0, 0, 7]), targets[n % 2])
+        + bytes(26)
+        for n in range(40)
+    ]  # fmt: skip
+    router = Path(__file__).parent / "network" / "router.o"
+    for more, expected in (
+        (("--network", "system"), {"redirect": 20, "drop": 20}),
+        ((), {"pass": 40}),
+    ):
+        process = net.start("a1", router, "--json", "-c", 40, *more)
+        wait_for(process, b"observing a1")
+        send(net.wire("a0"), frames)
+        done = finish(process)
+        assert {name: count for name, count in done.json["actions"].items() if count} == expected
 
 
 def test_ctrl_c_completes_the_output(net: Net, tmp_path: Path) -> None:

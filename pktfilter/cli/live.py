@@ -26,6 +26,8 @@ from .options import (
     engine_option,
     json_option,
     linear_option,
+    network_option,
+    read_network,
     unverified_option,
     watch_option,
     write_options,
@@ -134,6 +136,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
 )
 @port_option("IFACE")
+@network_option
 @engine_option
 @batch_option(DEFAULT_LIVE_BATCH)
 @linear_option
@@ -171,6 +174,7 @@ def live_command(
     watch: bool,
     control: Path | None,
     ports: tuple[str, ...],
+    network: str | None,
     as_json: bool,
     quiet: bool,
     **rest: Any,
@@ -229,6 +233,7 @@ def live_command(
             on_start=None if quiet else lambda run: _announce(run, announced),
             on_trace=print_trace,
             ports=ports_of(ports),
+            network=read_network(network),
         )  # fmt: skip
         with (
             controlled(
