@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commandline import DEMO, EXAMPLES, Done, assembly, finish, program, run, start
+from commandline import DEMO, EXAMPLES, PORTFW, Done, assembly, finish, program, run, start
 
 import pktfilter as pf
 from pktfilter.control import Client, ControlServer, Watcher
@@ -99,6 +99,33 @@ def replaying(tmp_path: Path) -> Iterator[Callable[..., Replaying]]:
         if each.process.poll() is None:
             each.process.kill()
             each.process.communicate()
+
+
+def test_maps_are_shown_and_set_by_their_types(replaying: Callable[..., Replaying]) -> None:
+    engine = replaying(PORTFW)
+    engine.send(1)
+    until(lambda: engine.packets() == 1)
+    engine.ask("map", "set", "port_rules", '{"port": 80, "protocol": 6}', '{"id": 7, "action": 2}')
+    dump = ["map", "dump", "port_rules"]
+    assert engine.ask(*dump).text == (
+        '{"port": 80, "protocol": 6, "unused": 0}  {"id": 7, "action": 2}\n'
+    )
+    assert engine.ask(*dump, "--hex").text == "50000600  0700000002000000\n"
+    assert engine.ask(*dump, "--hex", "--json").json["entries"] == [
+        {"key": "50000600", "value": "0700000002000000"}
+    ]
+    assert engine.ask(*dump, "--json").json["entries"][0]["value"] == {"id": 7, "action": 2}
+    engine.ask("map", "set", "port_rules", "hex:50000600", "hex:0800000001000000")
+    assert '"id": 8' in engine.ask(*dump).text
+    error = engine.ask("map", "set", "port_rules", '{"port": 70000}', "0", code=1).error
+    assert "key.port: the number is out of range" in error
+    assert engine.ask("map", "set", "port_rules", "{", "0", code=1).error.count("\n") == 1
+    error = engine.ask("map", "set", "port_rules", "eighty", "0", code=1).error
+    assert "port_rules" in error and "eighty" in error and error.count("\n") == 1
+    engine.ask("map", "delete", "port_rules", '{"port": 80, "protocol": 6}')
+    assert engine.ask(*dump).text == "(empty)\n"
+    # Per-CPU values side by side
+    assert engine.ask("map", "dump", "action_hits").text.count('"packets": 1') == 1
 
 
 def test_a_running_replay_is_controlled_from_a_second_process(

@@ -281,7 +281,8 @@ def link_abandon(number: int | None, path: Path | None, as_json: bool) -> None:
 def map_command() -> None:
     """Reads and writes the maps of a running `live` or replay.
 
-    KEY and VALUE are numbers (10, 0x0a) in the machine's byte order, or bytes (hex:0a000001).
+    KEY and VALUE are numbers (10, 0x0a) in the machine's byte order, bytes (hex:0a000001), or what the
+    map's types take: 10.0.0.1, a name of an enumeration, or JSON such as '{"port": 80}'.
     """
 
 
@@ -302,19 +303,23 @@ def map_show(name: str | None, path: Path | None, as_json: bool) -> None:
     "--limit", type=click.IntRange(1), default=1000, show_default=True, metavar="N",
     help="Entries that are printed, at most.",
 )  # fmt: skip
+@click.option("--hex", "raw", is_flag=True, help="Print bytes, also where the map has types.")
 @_socket
 @_json
-def map_dump(name: str, limit: int, path: Path | None, as_json: bool) -> None:
-    """Prints the entries of map NAME, in hex."""
-    answer = _ask(path, "map.dump", map=name, limit=limit)
-    lines = [f"{row['key']}  {_value(row['value'])}" for row in answer["entries"]]
+def map_dump(name: str, limit: int, raw: bool, path: Path | None, as_json: bool) -> None:
+    """Prints the entries of map NAME: by the map's types, or bytes in hex where it has none."""
+    answer = _ask(path, "map.dump", map=name, limit=limit, raw=raw)
+    lines = [f"{_word(row['key'])}  {_word(row['value'])}" for row in answer["entries"]]
     if answer["more"]:
         lines.append(f"(more than {limit} entries: --limit shows more)")
     _print(answer, as_json, "\n".join(lines) if lines else "(empty)")
 
 
-def _value(value: Any) -> str:
-    return " | ".join(value) if isinstance(value, list) else str(value)
+def _word(value: Any) -> str:
+    """A key or value in a line of text; the values of several CPUs side by side."""
+    if isinstance(value, list):
+        return " | ".join(map(_word, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @map_command.command("set", short_help="Set a map's entry.")

@@ -19,7 +19,8 @@ from typing import Any
 from ..errors import ControlError, InputError, PktfilterError, VerifierError
 from ..handles.hooks import Datapath
 from ..objects import ObjectSpec
-from .operations import OPERATIONS, Engine
+from .engine import Engine
+from .operations import OPERATIONS
 from .protocol import LINE_MAX, PATH_MAX, decode, directory, encode
 
 __all__ = ["ControlServer", "Engine"]

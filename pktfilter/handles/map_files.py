@@ -43,9 +43,17 @@ def entries_of(of: Map, maps: Mapping[str, Map] | None = None) -> list[dict[str,
     rows = sorted(of.lookup_batch(), key=lambda row: _order(row[0]))
     if of.type in _INDEXED and not of.holds_objects:
         rows = [row for row in rows if any(map(any, _listed(row[1])))]
+    write = entry_writer(of, maps)
+    return [write(k, v) for k, v in rows]
+
+
+def entry_writer(
+    of: Map, maps: Mapping[str, Map] | None = None
+) -> Callable[[bytes, Any], dict[str, Any]]:
+    """What turns an entry's bytes into an entry of a file, as `entries_of` does."""
     key, value = _writer(lambda: of.types.key), _writer(lambda: of.types.value)
     names = {each.id: name for name, each in (maps or {}).items()}
-    return [{"key": key(k), "value": _shown_value(of, v, value, names)} for k, v in rows]
+    return lambda k, v: {"key": key(k), "value": _shown_value(of, v, value, names)}
 
 
 def _order(key: bytes) -> tuple[int, bytes]:
