@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import struct
 from collections import defaultdict
@@ -86,6 +87,24 @@ def test_cpumap_programs_pass_redirect_or_drop(tmp_path: Path, engine: str) -> N
     redirected = [p for p in on_two if p[17] == 4]
     assert redirected and result.redirects["3"].dropped == len(redirected)
     assert result.redirects["cpu:2"].dropped == sum(p[17] not in (2, 4) for p in on_two)
+
+
+@pytest.mark.parametrize("name", ["egress", "oncpu"])
+def test_a_hook_takes_no_program_of_an_entry(name: str) -> None:
+    """As the kernel's interfaces: EINVAL for attach, update and trial, and nothing changes."""
+    obj = loaded()
+    hook = pf.Hook("ingress")
+    with pytest.raises(
+        pf.IncompatibleProgram, match=r"made for entries of a (dev|cpu)map"
+    ) as caught:
+        hook.attach(obj.programs[name])
+    assert (caught.value.errno, caught.value.field) == (errno.EINVAL, "attach")
+    link = hook.attach(obj.programs["route"])
+    before = hook.datapath.revision
+    for call in (link.update, link.shadow, link.canary):
+        with pytest.raises(pf.IncompatibleProgram):
+            call(obj.programs[name])
+    assert hook.datapath.revision == before and link.program is obj.programs["route"]
 
 
 def test_an_update_of_an_entry_is_a_new_world(tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def _expression(text: str) -> ObjectSpec:
 
 
 def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
-    """The program that PROG means; where several could be meant, a usage error lists them."""
+    """The program that PROG means; where several could be meant, a usage error lists them.
+
+    Programs of entries of a devmap or cpumap are meant where they are named, or alone.
+    """
     names = ", ".join(spec.programs)
     if name is not None:
         if name not in spec.programs:
@@ -105,6 +108,9 @@ def choose(spec: ObjectSpec, name: str | None) -> ProgramSpec:
             file=spec.path,
             hint=f"skipped: {skipped}" if skipped else None,
         )
+    for_hooks = [each for each in spec.programs.values() if not each.attach]
+    if len(for_hooks) == 1:
+        return for_hooks[0]
     if len(spec.programs) > 1:
         raise UsageError(
             f"the object has several programs: {names}",

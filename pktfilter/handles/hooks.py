@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.hook import ATTACH, HISTORY_DEFAULT, DatapathRef
-from ..errors import InputError, wrong_kind
+from ..errors import IncompatibleProgram, InputError, wrong_kind
 from .links import Link, action_mask
 from .program import XDP, Program, resolve_engine
 from .transactions import Edit, current_transaction
@@ -147,7 +147,8 @@ class Hook:
         The link keeps `history` generations (`Link.keep`). With `wait`, returns once every packet sees
         the program (`GraceTimeout` after `timeout` seconds: it stays attached). Within a transaction
         the link is "initial" until the end. Raises `IncompatibleProgram` (EINVAL) when the program is
-        of type memory, `ExpressionError` for an expression that means nothing on a link type seen here.
+        of type memory or made for entries of a devmap or cpumap, `ExpressionError` for an expression
+        that means nothing on a link type seen here.
         """
         if not isinstance(program, Program):
             raise wrong_kind("what a hook attaches", program, "a Program")
@@ -181,7 +182,16 @@ class Hook:
         self.datapath._grown(programs)
 
     def _prepare(self, program: Program) -> None:
-        """Before a program comes onto the hook."""
+        """Before a program comes onto the hook. Raises `IncompatibleProgram` as the kernel refuses an interface."""
+        if program.spec is not None and program.spec.attach:
+            use = program.spec.attach
+            raise IncompatibleProgram(
+                f"the program is made for entries of a {use}",
+                field="attach",
+                found=f"section xdp/{use}",
+                expected="a program of section xdp",
+                hint="it runs for packets that a program redirects to an entry which names it",
+            )
         for kind in self._kinds:
             program.prepare(kind)
         self.datapath._admit(program)
