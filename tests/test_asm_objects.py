@@ -49,7 +49,8 @@ helper: r2 = subprog[helper]
         exit
 """
 EVERYTHING = """\
-.map words hash 4 8 16 0x1 numa=2 pinning=1 extra=5
+.map words hash 4 8 16 0x1 numa=2 pinning=1
+.map seen bloom_filter 0 8 16 0x0 extra=5
 .data .rodata 20
 .map apart array_of_maps 4 4 4 inner array 4 8 2 0x400
 .map filled hash_of_maps 2 4 4 numa=3 inner lpm_trie 8 4 9 0x1 numa=1
@@ -155,11 +156,8 @@ def test_everything_a_listing_can_say(tmp_path: Path) -> None:
         assert maps[".rodata"].frozen and maps[".rodata"].readonly_prog
         assert maps[".bss"].data is None
         assert maps[".data.hot"].data == b"\0\0\0\0*"
-        assert (maps["words"].numa_node, maps["words"].pinning, maps["words"].map_extra) == (
-            2,
-            1,
-            5,
-        )
+        assert (maps["words"].numa_node, maps["words"].pinning) == (2, 1)
+        assert maps["seen"].map_extra == 5
         assert maps["apart"].values == {0: "first", 3: "first"}
         inner = maps["filled"].inner
         assert inner is not None

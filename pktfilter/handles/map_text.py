@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Larger files are refused unread.
 FILE_LIMIT = 1 << 30
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,7})\]", re.ASCII)
-_CELL_MAX = 131072  # what a CSV reader takes
+_CELL_MAX = 131072  # what a CSV reader takes where nobody said otherwise
 
 
 @dataclass(slots=True)
@@ -151,6 +151,8 @@ def _csv_rows(into: Map, text: str, file: str) -> list[Row]:
             where = f"line {reader.line_num}"
             if not cells:
                 continue
+            if any(len(cell) > _CELL_MAX for cell in cells):  # the reader's own limit is the process's
+                raise csv.Error(f"a cell is larger than {_CELL_MAX} characters")
             if columns is None:
                 columns = _columns(into, cells, where)
                 continue

@@ -40,34 +40,52 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
 void __wrap_free(void *memory);
 
-static void *counted(void *memory)
+/* What was asked for is kept in the last bytes of what the allocator gave: how much that is differs between two requests
+ * for the same size. */
+static void *counted(void *memory, size_t size)
 {
-	if (memory)
-		atomic_fetch_add_explicit(&bytes_live, (int64_t)malloc_usable_size(memory), memory_order_relaxed);
+	if (memory) {
+		memcpy((char *)memory + malloc_usable_size(memory) - sizeof(size), &size, sizeof(size));
+		atomic_fetch_add_explicit(&bytes_live, (int64_t)size, memory_order_relaxed);
+	}
 	return memory;
 }
 
 static void uncounted(void *memory)
 {
-	if (memory)
-		atomic_fetch_sub_explicit(&bytes_live, (int64_t)malloc_usable_size(memory), memory_order_relaxed);
+	size_t size;
+	if (!memory)
+		return;
+	memcpy(&size, (char *)memory + malloc_usable_size(memory) - sizeof(size), sizeof(size));
+	atomic_fetch_sub_explicit(&bytes_live, (int64_t)size, memory_order_relaxed);
 }
 
-void *__wrap_malloc(size_t size) { return counted(__real_malloc(size)); }
-void *__wrap_calloc(size_t count, size_t size) { return counted(__real_calloc(count, size)); }
-void *__wrap_aligned_alloc(size_t alignment, size_t size) { return counted(__real_aligned_alloc(alignment, size)); }
+void *__wrap_malloc(size_t size) { return counted(__real_malloc(size + sizeof(size)), size); }
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	size_t all;
+	if (__builtin_mul_overflow(count, size, &all))
+		return NULL;
+	return counted(__real_calloc(1, all + sizeof(all)), all);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return counted(__real_aligned_alloc(alignment, size + alignment), size);
+}
 
 void *__wrap_realloc(void *old, size_t size)
 {
 	uncounted(old);
-	return counted(__real_realloc(old, size));
+	return counted(__real_realloc(old, size + sizeof(size)), size);
 }
 
 int __wrap_posix_memalign(void **memory, size_t alignment, size_t size)
 {
-	int err = __real_posix_memalign(memory, alignment, size);
+	int err = __real_posix_memalign(memory, alignment, size + sizeof(size));
 	if (!err)
-		counted(*memory);
+		counted(*memory, size);
 	return err;
 }
 
