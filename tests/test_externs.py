@@ -5,11 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import commandline
 import pytest
 from click.testing import CliRunner
 from core_corpus import CLANG, compile_bpf
@@ -187,14 +186,8 @@ __array(values, int(void *)); } jumps SEC(".maps") = { .values = { [1] = (void *
     assert {item.name for item in obj.skipped} == set("abcdeg")
     assert set(obj.maps) == {"jumps"} and len(obj.maps["jumps"]) == 0
     only = build(tmp_path, OTHERS)
-    found = subprocess.run(
-        [sys.executable, "-m", "pktfilter", "verify", str(only)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert found.returncode == 1 and "no XDP program" in found.stderr and "tc" in found.stderr
+    found = commandline.run("verify", only, code=1)
+    assert "no XDP program" in found.error and "tc" in found.error
     with pytest.raises(ObjectError, match="no XDP program"):
         pf.load(only)
 
