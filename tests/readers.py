@@ -287,20 +287,41 @@ class Row:
     notes: str
 
 
-def manifest() -> list[Row]:
-    """All rows; skips the test when the shared folder is absent."""
-    folder = shared_folder() / "pcaps"
-    source = folder / "MANIFEST.tsv"
+def _manifest_rows() -> list[dict[str, str]]:
+    source = shared_folder() / "pcaps" / "MANIFEST.tsv"
     if not source.is_file():
         pytest.skip("no shared captures: set PKTFILTER_SHARED or place them beside the repository")
-    csv.field_size_limit(sys.maxsize)
-    with source.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        with source.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    finally:
+        csv.field_size_limit(before)  # it is the process's
+
+
+@lru_cache(maxsize=1)
+def altered() -> tuple[str, ...]:
+    """Shared captures whose bytes are not those that the manifest describes (``file_sha256``).
+
+    The oracle says nothing about them; ``test_captures`` names them.
+    """
+    folder = shared_folder() / "pcaps"
+    return tuple(
+        row["file"]
+        for row in _manifest_rows()
+        if hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest() != row["file_sha256"]
+    )
+
+
+def manifest() -> list[Row]:
+    """Rows of all captures that are what it describes; skips the test when the shared folder is absent."""
+    folder = shared_folder() / "pcaps"
     return [
         Row(
             folder / row["file"], row["file"], row["category"], row["format"], row["linktype"],
             row["oracle"], int(row["packets"]) if row["packets"].isdigit() else None,
             row["data_sha256"], row["notes"] or "",
         )
-        for row in rows
+        for row in _manifest_rows()
+        if row["file"] not in altered()
     ]  # fmt: skip

@@ -44,6 +44,14 @@ def test_the_captures_are_there() -> None:
     assert len(chosen(hostile=False)) > 400
 
 
+def test_the_captures_are_those_of_the_manifest() -> None:
+    readers.manifest()
+    changed = readers.altered()
+    assert len(changed) < 10, changed  # a folder of other captures is an error
+    if changed:
+        pytest.skip(f"not the bytes that the manifest describes, left out: {', '.join(changed)}")
+
+
 @pytest.mark.parametrize("row", chosen(hostile=False, ethernet=True), ids=lambda r: r.file)
 def test_counts_bytes_and_write_back(row: Row, tmp_path: Path) -> None:
     """Counts and bytes are the manifest's; a pass-all copy holds the same packets and timestamps."""
