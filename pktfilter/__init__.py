@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from .handles.trials import Trial
     from .handles.updates import PendingUpdate, Update
     from .handles.verification import Verification, verify
+    from .insight.coverage import Coverage, cover
+    from .insight.profile import Profile, profile
+    from .insight.steps import Step
+    from .insight.trace import Trace, trace
     from .network import Network
     from .objects import MapSpec, ObjectSpec, ProgramSpec
     from .session.batches import Batch, batches
@@ -106,6 +110,9 @@ _WHERE = {
     **dict.fromkeys(("Live", "live"), ".session.live"),
     "LiveResult": ".session.live_results",
     "LiveSource": ".sources.live",
+    **dict.fromkeys(("Coverage", "cover"), ".insight.coverage"),
+    **dict.fromkeys(("Profile", "profile"), ".insight.profile"),
+    **dict.fromkeys(("Step", "Trace", "trace"), ".insight.trace"),
 }
 
 __all__ = [
@@ -119,6 +126,7 @@ __all__ = [
     "Batch",
     "CanUpdate",
     "CaptureError",
+    "Coverage",
     "CpumapEntry",
     "Datapath",
     "DevmapEntry",
@@ -155,6 +163,7 @@ __all__ = [
     "OutputError",
     "PendingUpdate",
     "PktfilterError",
+    "Profile",
     "Program",
     "ProgramError",
     "ProgramSpec",
@@ -163,7 +172,9 @@ __all__ = [
     "Sample",
     "StaleGeneration",
     "StaleProgram",
+    "Step",
     "TestRun",
+    "Trace",
     "Transaction",
     "TransactionError",
     "Trial",
@@ -173,9 +184,12 @@ __all__ = [
     "VerifierError",
     "WouldDeadlock",
     "batches",
+    "cover",
     "live",
     "load",
+    "profile",
     "replay",
+    "trace",
     "transaction",
     "verify",
     "vm",

@@ -53,6 +53,7 @@ PY_RANK = {
     "generate_profiles": 4,
     "generate": 4,
     "session": 5,
+    "insight": 5,
     "report": 5,
     "control": 5,
     "report_swap": 5,
@@ -74,7 +75,7 @@ LARGE = {
     "fuzz/campaign.h": "what the parts of the campaign share",
     "fuzz/campaign_gen.c": "the weights of the generator in one place",
     "csrc/verifier/lane.h": "one width of the number domain, compiled for 64, 32 and the tests' small ones",
-    "csrc/vm/loop.h": "the interpreter's loop, one source for two builds",
+    "csrc/vm/loop.h": "the interpreter's loop, one source for three builds",
     "tests/kernel.py": "the ctypes layouts of one system call",
 }
 LIMITS = {".c": 500, ".h": 150, ".py": 400, ".pyx": 400, ".def": 250}

@@ -37,6 +37,7 @@
 struct pf_exec;
 struct pf_net; /* network.h */
 struct pf_events; /* events.h */
+struct pf_observer; /* vm/observe.h */
 
 struct pf_fault {
 	struct pf_diag diag; /* VM_* */
@@ -112,6 +113,7 @@ struct pf_exec {
 	uint64_t native_stack; /* compiled code runs: its frames are below this address; else 0 */
 	struct pf_trace *trace; /* NULL: trace_printk only counts */
 	struct pf_events *events; /* NULL: nobody listens */
+	struct pf_observer *observer; /* the owner's; NULL: none */
 	struct pf_frame frame;
 	struct pf_call calls[PF_STACK_DEPTH]; /* calls[d]: who called frame d + 1 */
 	_Alignas(64) uint8_t stack[PF_STACK_DEPTH * PF_STACK_FRAME];

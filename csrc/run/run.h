@@ -104,6 +104,7 @@ struct pf_test_run {
 	uint32_t out_len, meta_out_len;
 	struct pf_trace *trace; /* in: may be NULL */
 	struct pf_events *events; /* in: may be NULL (events.h) */
+	struct pf_observer *observer; /* in: may be NULL (observe.h) */
 	struct pf_redirected { enum pf_redirect kind; uint32_t target; } redirected;
 };
 PF_API enum pf_err pf_prog_test_run(struct pf_prog *prog, struct pf_test_run *run, struct pf_diag *diag);

@@ -97,11 +97,13 @@ static enum pf_err run_in(struct pf_datapath *dp, struct pf_prog *prog, struct p
 		return err;
 	worker->exec->trace = run->trace;
 	worker->exec->events = run->events;
+	worker->exec->observer = run->observer;
 	err = run_repeatedly(worker, run, diag);
 	if (!err)
 		err = take_result(run, worker->exec, diag);
 	worker->exec->trace = NULL; /* the caller's */
 	worker->exec->events = NULL;
+	worker->exec->observer = NULL;
 	pf_worker_destroy(worker);
 	return err;
 }

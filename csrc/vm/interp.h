@@ -1,15 +1,15 @@
 /* interp.h - inside csrc/vm: what the loop, its two builds and the staging share.
  *
- * The loop is loop.h; checked.c and unchecked.c include it with PF_VM_CHECKED 1 and 0. Its handlers stand in ops_*.h by
- * group. A handler's label is op_<NAME> of insn.def; the table of labels is generated from insn.def.
+ * The loop is loop.h; checked.c and unchecked.c include it with PF_VM_CHECKED 1 and 0, observed.c with 1 and an observer
+ * (observe.h). Its handlers stand in ops_*.h by group. A handler's label is op_<NAME> of insn.def; the table of labels is generated from insn.def.
  */
 #ifndef PF_VM_INTERP_H
 #define PF_VM_INTERP_H
 
 #include "../map/spin.h"
 #include "fuse.h"
+#include "observe.h"
 #include "vm.h"
-
 /* Handlers that no encoding names: what lowering puts in the place of others. */
 enum pf_lowered_op {
 	PF_LOWERED_FIRST = PF_OPS - 1,
@@ -33,6 +33,7 @@ typedef enum pf_err pf_interp_fn(struct pf_exec *x, const struct pf_code *code, 
 				 uint64_t *r0, struct pf_vm_feed *feed);
 pf_interp_fn pf_interp_checked;
 pf_interp_fn pf_interp_unchecked;
+pf_interp_fn pf_interp_observed;
 
 /* The 8 bytes of a lowered instruction that follow its handler, for what a call needs. */
 static inline void pf_lowered_set_fn(struct pf_lowered *l, pf_helper_fn fn)
@@ -54,9 +55,9 @@ _Static_assert(sizeof(struct pf_lowered) - offsetof(struct pf_lowered, dst) == s
 #define PF_CTX_VALUE_PACKET_META(p, name) ((uint64_t)(uintptr_t)(p)->name)
 #define PF_CTX_VALUE_SCALAR(p, name) ((uint64_t)(p)->name)
 
-/* Checked build: a ctx load of 4 bytes at this offset. 0: the running program's type has no field there. */
+/* Checked build: a ctx load of 4 bytes at this offset. 0: the running program's type has no field there. With sign
+ * extension, which no address has. */
 int pf_vm_ctx_load(const struct pf_exec *x, uint64_t offset, uint64_t *value);
-/* The same with sign extension, which no address has. */
 int pf_vm_ctx_load_signed(const struct pf_exec *x, uint64_t offset, uint64_t *value);
 
 /* The program that a tail call goes to, and its code for the engine; NULL when it is not made (V4). Counts it. */
@@ -80,6 +81,8 @@ static inline void pf_vm_clear(struct pf_exec *x, const struct pf_prog *prog)
 	x->floor = 0;
 	x->visiting = NULL;
 	x->fault.diag.err = PF_OK;
+	if (PF_UNLIKELY(x->observer))
+		pf_observe_run(x->observer);
 }
 
 /* After a run, which may have faulted: a lock that it still holds is given back (exec.h, E9). */

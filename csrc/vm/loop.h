@@ -1,6 +1,6 @@
-/* loop.h - the interpreter's loop, included by checked.c and unchecked.c.
+/* loop.h - the interpreter's loop, included by checked.c, unchecked.c and observed.c.
  *
- * The includer defines PF_VM_CHECKED (1 or 0), INTERP (the function's name) and ENGINE. Registers live in r[]; pc points
+ * The includer defines PF_VM_CHECKED (1 or 0), INTERP (the function's name) and ENGINE, and PF_VM_OBSERVED to be told. Registers live in r[]; pc points
  * at the lowered instruction being executed; code is the running program's. x->depth and x->prog are kept current,
  * since helpers, faults and the other activation of a callback read them.
  */
@@ -12,7 +12,11 @@
 
 #define DST r[pc->dst]
 #define SRC r[pc->src]
+#ifdef PF_VM_OBSERVED
+#define GO goto *labels[pf_vm_observed_op(x, code, pc, r)]
+#else
 #define GO goto *pc->handler
+#endif
 #define NEXT                                                                                                           \
 	do {                                                                                                           \
 		pc++;                                                                                                  \

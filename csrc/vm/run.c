@@ -1,6 +1,13 @@
 /* run.c - entering the loop, or compiled code: whole programs, callbacks, tail calls. */
 #include "interp.h"
 
+static pf_interp_fn *loop_of(const struct pf_exec *x, enum pf_engine engine)
+{
+	if (engine != PF_ENGINE_CHECKED)
+		return pf_interp_unchecked;
+	return x->observer ? pf_interp_observed : pf_interp_checked;
+}
+
 /* A callback, one frame further down; registers and position of the caller live in its own activation. */
 static enum pf_err call_subprogram(struct pf_exec *x, enum pf_engine engine, uint32_t pc, const uint64_t args[5],
 				   uint64_t *r0)
@@ -11,8 +18,7 @@ static enum pf_err call_subprogram(struct pf_exec *x, enum pf_engine engine, uin
 	if (x->depth - floor + 1 >= PF_STACK_FRAMES)
 		return x->checked ? pf_exec_fault(x, PF_DIAG_VM_DEPTH, pc, 0, PF_STACK_FRAMES, NULL) : PF_EFAULT;
 	x->depth++;
-	enum pf_err err = engine == PF_ENGINE_CHECKED ? pf_interp_checked(x, code, pc, args, r0, NULL)
-						      : pf_interp_unchecked(x, code, pc, args, r0, NULL);
+	enum pf_err err = loop_of(x, engine)(x, code, pc, args, r0, NULL);
 	if (x->checked && !err && x->left < 0)
 		err = pf_exec_fault(x, PF_DIAG_VM_BUDGET, pc, x->budget, 0, NULL);
 	x->depth--;
@@ -65,7 +71,7 @@ static pf_interp_fn *choose(struct pf_exec *x, enum pf_engine engine)
 {
 	x->checked = engine == PF_ENGINE_CHECKED;
 	x->call = x->checked ? call_checked : call_unchecked;
-	return x->checked ? pf_interp_checked : pf_interp_unchecked;
+	return loop_of(x, engine);
 }
 
 /* The frames of compiled code are below this function's caller's. */

@@ -137,6 +137,16 @@ static uint32_t fused_op(uint32_t op, struct pf_insn first, struct pf_insn secon
 	return op;
 }
 
+uint32_t pf_vm_observed_op(struct pf_exec *x, const struct pf_code *code, const struct pf_lowered *pc, const uint64_t *r)
+{
+	const uint32_t at = (uint32_t)(pc - code->insns);
+	uint32_t op;
+	if (at >= x->prog->count || lowered_op(x->prog, at, PF_INSN_PLAIN, &op, NULL))
+		return PF_LOWERED_TRAP;
+	pf_observe_step(x, at, r);
+	return op;
+}
+
 static enum pf_insn_type type_of(const uint8_t *types, uint32_t at)
 {
 	return types && types[at] == PF_INSN_CTX_LOAD ? PF_INSN_CTX_LOAD : PF_INSN_PLAIN;

@@ -5,6 +5,7 @@ from pktfilter._core.c_hook cimport pf_datapath
 from pktfilter._core.c_io cimport pf_batch, pf_sink, pf_source, pf_verdict
 from pktfilter._core.c_prog cimport pf_engine, pf_exec, pf_fault, pf_prog, pf_trace
 from pktfilter._core.c_events cimport pf_events
+from pktfilter._core.c_observe cimport pf_observer
 from pktfilter._core.c_network cimport pf_net
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 
@@ -93,6 +94,7 @@ cdef extern from "run/run.h" nogil:
         uint32_t meta_out_len
         pf_trace *trace
         pf_events *events
+        pf_observer *observer
         pf_redirected redirected
     pf_err pf_prog_test_run(pf_prog *prog, pf_test_run *run, pf_diag *diag)
 

@@ -21,6 +21,7 @@ from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.hook cimport DatapathRef
 from pktfilter._core.io cimport PacketSink, PacketSource
 from pktfilter._core.network cimport NetRef
+from pktfilter._core.observe cimport Observer
 from pktfilter._core.prog cimport ProgRef
 
 REPLAY_MORE = <int>PF_REPLAY_MORE
@@ -34,7 +35,7 @@ cdef class Worker:
 
     def __cinit__(self, DatapathRef datapath not None, uint32_t hook, *, uint32_t batch, uint32_t cpu, uint64_t seed,
                   uint32_t linear_limit, uint64_t budget=0, uint32_t ingress_ifindex=1, uint32_t rx_queue=0,
-                  str name="worker", bint trace=False, NetRef network=None):
+                  str name="worker", bint trace=False, NetRef network=None, Observer observer=None):
         cdef pf_worker_options o
         cdef pf_diag diag
         cdef pf_err err
@@ -51,6 +52,9 @@ cdef class Worker:
         err = pf_worker_create(datapath.ptr, hook, &o, &self.ptr, &diag)
         if err:
             raise_diag(err, &diag)
+        self.observer = observer
+        if observer is not None:
+            self.ptr.exec.observer = observer.ptr
 
     def __dealloc__(self):
         if self.ptr is not NULL:
@@ -202,7 +206,7 @@ cdef list drain_events(pf_events *events):
 def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, const unsigned char[::1] meta not None, *,
              uint32_t repeat, uint32_t cpu, uint32_t ingress_ifindex, uint32_t rx_queue, uint32_t linear_limit,
              uint64_t time_ns, uint64_t seed, uint64_t budget, int engine, uint32_t wire_len=0,
-             NetRef network=None, uint64_t events=0):
+             NetRef network=None, uint64_t events=0, Observer observer=None):
     """BPF_PROG_TEST_RUN; returns a dict. Raises ExecutionFault where the checked interpreter stops the program."""
     cdef pf_test_run r
     cdef pf_diag diag
@@ -217,6 +221,7 @@ def test_run(ProgRef prog not None, const unsigned char[::1] packet not None, co
     r.linear_limit, r.time_ns, r.seed, r.budget = linear_limit, time_ns, seed, budget
     r.engine = <pf_engine>engine
     r.net = NULL if network is None else network.ptr
+    r.observer = NULL if observer is None else observer.ptr
     r.trace = <pf_trace *>calloc(1, sizeof(pf_trace))
     if r.trace is NULL:
         raise MemoryError

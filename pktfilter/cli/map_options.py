@@ -146,10 +146,16 @@ class MapFiles:
         if not (self.dump or self.dump_all):
             return
         from ..handles.continuity import reachable_maps
-        from ..handles.map_files import dump, dump_all
 
         program = link.program
-        now: dict[str, Map] = {**obj.maps, **({} if program is None else reachable_maps(program))}
+        self.save_maps({**obj.maps, **({} if program is None else reachable_maps(program))})
+
+    def save_maps(self, now: Mapping[str, Map]) -> None:
+        """Writes what these maps hold."""
+        if not (self.dump or self.dump_all):
+            return
+        from ..handles.map_files import dump, dump_all
+
         for name, file in self.dump.items():
             dump(now[name], file, now)
         if self.dump_all is not None:

@@ -151,7 +151,8 @@ def _csv_rows(into: Map, text: str, file: str) -> list[Row]:
             where = f"line {reader.line_num}"
             if not cells:
                 continue
-            if any(len(cell) > _CELL_MAX for cell in cells):  # the reader's own limit is the process's
+            # The reader's own limit is the process's.
+            if any(len(cell) > _CELL_MAX for cell in cells):
                 raise csv.Error(f"a cell is larger than {_CELL_MAX} characters")
             if columns is None:
                 columns = _columns(into, cells, where)

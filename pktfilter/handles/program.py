@@ -20,6 +20,7 @@ from .maps import Map
 from .verification import Verification, admit
 
 if TYPE_CHECKING:
+    from .._core.observe import Observer
     from ..expressions import LinkKind
     from .expression import ExpressionProgram
 
@@ -218,13 +219,15 @@ class Program:
         wire_len: int = 0,
         network: Network | None = None,
         events: int = EVENT_BYTES,
+        observer: Observer | None = None,
     ) -> TestRun:
         """Runs the program over one packet, as BPF_PROG_TEST_RUN.
 
         `time_ns` is what the clocks say (None: now), `seed` that of bpf_get_prandom_u32, `cpu` the CPU
         id; `wire_len` the length on the wire that type pcap sees (0: the packet's); `network` what
         bpf_fib_lookup and its like ask (None: an empty one); `events` the bytes of the buffer for
-        events (0: nobody listens, and programs get ENOENT). Raises
+        events (0: nobody listens, and programs get ENOENT); `observer` is told every step of the
+        checked interpreter (`pktfilter.trace`). Raises
         `ExecutionFault` where the checked interpreter stops the program, `InputError` for a
         packet that Linux would refuse (under 14 bytes). engine "jit" first compiles the program and
         what it can tail-call, or raises `ProgramError`; "auto" is the best engine that all of
@@ -273,6 +276,7 @@ class Program:
             wire_len=wire_len,
             network=network_ref(network),
             events=events,
+            observer=observer,
         )
         retval = result["retval"]
         return TestRun(

@@ -21,6 +21,15 @@ WORKERS_MAX: int = _pipeline.WORKERS_MAX
 MAX_GAP = 60.0
 
 
+def check_observer(observer: object, engine: str, workers: int) -> None:
+    """Raises `InputError` where nobody would tell the observer, or several at once."""
+    if observer is not None and (engine != "checked" or workers != 1):
+        raise InputError(
+            "an observer is told by one worker, and by the checked interpreter",
+            found=f"{workers} workers, engine {engine}",
+        )
+
+
 def blame(
     error: Any, source: Source, sink: Sink | None, injector: Any = None, ports: Any = None
 ) -> Any:

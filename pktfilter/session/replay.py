@@ -19,7 +19,7 @@ from ..errors import (
 from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
-from ..handles.program import ENGINES, LINEAR, XDP, Program, resolve_engine
+from ..handles.program import LINEAR, XDP, Program, resolve_engine
 from ..handles.transactions import current_transaction
 from ..network import Network, network_ref
 from ..sinks import LET_THROUGH, STDOUT, Sink
@@ -30,6 +30,7 @@ from .options import (
     MAX_GAP,
     accept_interface,
     blame,
+    check_observer,
     check_options,
     link_options,
     total_size,
@@ -41,6 +42,7 @@ from .runner import Runner, RunnerOptions
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
+    from .._core.observe import Observer
     from ..errors import PktfilterError
     from ..handles.tiers import TierUp
     from .injection import Injector
@@ -82,8 +84,10 @@ class Replay:
         inject: str | None = None,
         ports: Mapping[PortKey, PortTarget] | None = None,
         network: Network | None = None,
+        observer: Observer | None = None,
     ) -> None:
         check_options(hook, batch, workers, seed)
+        check_observer(observer, engine, workers)
         if linear not in LINEAR:
             raise InputError("no such geometry", found=linear, expected="kernel or full")
         resolve_engine(engine)
@@ -129,6 +133,7 @@ class Replay:
             # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
             overlap=False if self._timing.paced else overlap,
             network=network_ref(network),
+            observer=observer,
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = self._timing.total(total_size(self.names))
@@ -345,17 +350,8 @@ class Replay:
             sum(p.verification.elapsed_us for p in self._running if p.verification is not None)
             / 1e6
         )
-        names = [action.name.lower() for action in XDP]
-        result.packets, result.bytes = stats["packets"], stats["bytes"]
-        result.actions = dict(zip(names, stats["actions"], strict=True))
-        result.action_bytes = dict(zip(names, stats["action_bytes"], strict=True))
-        result.uncovered, result.faults, result.batches = (
-            stats["uncovered"],
-            stats["faults"],
-            stats["batches"],
-        )
+        result.note_stats(stats)
         result.redirects = redirects(self._runner.workers, result.actions["redirect"])
-        result.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
         if self._tiers is not None:
             result.note_tiers(self._tiers)
         if self._timing.active or self._injector is not None:
@@ -383,6 +379,7 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
     send). `ports` gives redirected packets destinations: {3: "out3.pcap", "cpu:2": callable, 4: None}
     (`session.ports`); packets for others are errors. `network`: what bpf_fib_lookup and its like ask.
+    `observer` is told every step of the checked interpreter (`pktfilter.insight`).
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
+from ..handles.program import ENGINES, XDP
 from .options import DEFAULT_BATCH
 
 if TYPE_CHECKING:
@@ -79,6 +80,16 @@ class ReplayResult:
     timing: TimingReport | None = None
     injected: Injection | None = None
     errors: list[PktfilterError] = field(default_factory=list)
+
+    def note_stats(self, stats: dict[str, Any]) -> None:
+        """Takes in the sums of the workers (`Runner.stats`)."""
+        names = [action.name.lower() for action in XDP]
+        self.packets, self.bytes = stats["packets"], stats["bytes"]
+        self.actions = dict(zip(names, stats["actions"], strict=True))
+        self.action_bytes = dict(zip(names, stats["action_bytes"], strict=True))
+        self.uncovered, self.faults = stats["uncovered"], stats["faults"]
+        self.batches = stats["batches"]
+        self.engine_packets = dict(zip(ENGINES, stats["engine_packets"], strict=True))
 
     def note_tiers(self, tiers: TierUp) -> None:
         """What compiling did."""

@@ -18,6 +18,7 @@ from ..handles.program import LINEAR
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
     from .._core.network import NetRef
+    from .._core.observe import Observer
 
 _SUMS = ("packets", "bytes", "uncovered", "faults", "batches", "trace_lost")
 _LISTS = ("actions", "action_bytes", "engine_packets")
@@ -34,6 +35,7 @@ class RunnerOptions:
     unordered: bool
     overlap: bool | None
     network: NetRef | None = None
+    observer: Observer | None = None
 
 
 class Runner:
@@ -52,6 +54,7 @@ class Runner:
                 name=f"replay-{number}",
                 trace=options.trace,
                 network=options.network,
+                observer=options.observer,
             )
             for number, cpu in enumerate(cpus)
         ]
