@@ -326,6 +326,7 @@ static struct pf_exec *second_exec(struct pf_worker *w, const struct kept *kept,
 		return NULL;
 	struct pf_exec *y = w->second;
 	y->bindings = x->bindings;
+	y->net = x->net;
 	y->seed = x->seed;
 	y->cpu = x->cpu;
 	y->budget = x->budget;
@@ -348,8 +349,10 @@ static uint32_t run_secondary(struct pf_worker *w, const struct pf_world *world,
 	y->packet.egress_ifindex = d->port.kind == PF_PORT_IFINDEX ? d->port.number : 0;
 	y->packet.frags = d->prog->frags;
 	y->trace = main->trace;
+	y->events = main->events;
 	const enum pf_err err = pf_vm_run(y, d->prog, engine_of(world, d->prog), (uintptr_t)&y->packet, 0, &r0);
 	y->trace = NULL;
+	y->events = NULL;
 	y->packet.egress_ifindex = 0;
 	if (!err)
 		return pf_action_of((uint32_t)r0);
