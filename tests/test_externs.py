@@ -127,6 +127,28 @@ def test_configuration_files_and_the_option(tmp_path: Path) -> None:
             read_kconfig([tmp_path / name])
 
 
+def test_a_configuration_that_is_not_there_is_told_where_nothing_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    path = build(tmp_path, 'SEC("xdp") int p(struct xdp_md *ctx) { return 2; }')
+    for option in ("none", "CONFIG_ON"):
+        found = CliRunner().invoke(verify_command, [str(path), "--kconfig", option])
+        assert isinstance(found.exception, InputError) and "cannot be read" in str(found.exception)
+    assert (
+        CliRunner().invoke(verify_command, [str(path), "--kconfig", "CONFIG_ON=y"]).exit_code == 0
+    )
+
+
+def test_the_room_of_all_variables_is_bounded(tmp_path: Path) -> None:
+    """An object of a few kilobytes could ask for 64 GiB."""
+    names = [f"CONFIG_{n}" for n in range(40)]
+    source = "".join(f"extern char {name}[16777216] __kconfig __weak;\n" for name in names)
+    source += 'SEC("xdp") int p(struct xdp_md *ctx)\n{\nswitch (ctx->ingress_ifindex) {\n'
+    source += "".join(f"case {n}: return {name}[5];\n" for n, name in enumerate(names))
+    with pytest.raises(ObjectError, match="extern variables are too large"):
+        ObjectSpec.from_file(build(tmp_path, source + "}\nreturn 2;\n}\n"))
+
+
 SYMBOLS = """
 extern const void some_symbol __ksym __weak;
 extern const int typed_symbol __ksym __weak;

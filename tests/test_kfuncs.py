@@ -48,6 +48,39 @@ def test_replay_gives_each_packet_its_time(tmp_path: Path) -> None:
     assert struct.unpack_from("<Q", loaded.maps[name][bytes(4)])[0] == TIME
 
 
+@pytest.mark.parametrize("engine", ["checked", "interp", "jit"])
+def test_every_packet_of_a_batch_has_its_own_time(tmp_path: Path, engine: str) -> None:
+    """The compiled loop sets up of a packet only what its program asks for."""
+    if engine == "jit":
+        pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
+    text = """
+      r6 = r1
+      r2 = r10
+      r2 += -8
+      call kernel-function#256
+      r0 = 2
+      r1 = *(u32 *)(r6 +0)
+      r2 = *(u32 *)(r6 +4)
+      r3 = r1
+      r3 += 8
+      if r3 > r2 goto out
+      r2 = *(u64 *)(r10 -8)
+      *(u64 *)(r1 +0) = r2
+    out:
+      exit
+    """
+    times = [TIME + 1000 * n for n in range(70)]
+    capture = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)
+    for time in times:
+        capture += struct.pack("<IIII", time // 10**9, time % 10**9, 60, 60) + PACKET
+    (tmp_path / "in.pcap").write_bytes(capture)
+    hook = pf.Hook()
+    hook.attach(pf.Program.from_bytes(code(text)))
+    pf.replay(tmp_path / "in.pcap", hook, write=tmp_path / "out.pcap", engine=engine, batch=32)
+    written = (tmp_path / "out.pcap").read_bytes()[24:]
+    assert [struct.unpack_from("<Q", written, 76 * n + 16)[0] for n in range(70)] == times
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

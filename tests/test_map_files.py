@@ -390,6 +390,22 @@ def test_bad_options_are_one_sentence(
     assert len(done.error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["in.pcap", "link.pcap", "out.pcap", "port.pcap", "prog.o"])
+def test_a_dump_replaces_no_file_of_the_run(tmp_path: Path, demo: str, name: str) -> None:
+    """A mistyped name must not cost a capture."""
+    for made, source in (("in.pcap", demo), ("prog.o", RATELIMIT)):
+        (tmp_path / made).write_bytes(Path(source).read_bytes())
+    (tmp_path / "link.pcap").hardlink_to(tmp_path / "in.pcap")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for option in (("--dump-maps", tmp_path / name), ("--dump-map", f"sources={tmp_path / name}")):
+        done = run(
+            "replay", tmp_path / "prog.o", tmp_path / "in*.pcap", *option,
+            "-w", tmp_path / "out.pcap", "--port", f"3={tmp_path / 'port.pcap'}", code=1,
+        )  # fmt: skip
+        assert f"{name}: a dump would replace a file of the run" in done.error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_verify_takes_sizes() -> None:
     run("verify", RATELIMIT, "--max-entries", "sources=5")
     assert "nope" in run("verify", RATELIMIT, "--max-entries", "nope=5", code=2).error

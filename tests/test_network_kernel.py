@@ -406,6 +406,9 @@ _VERDICTS = {
     "mtu beyond": "r1 = r6; r2 = 0; r3 = r10; r3 += 0; r4 = 0; r5 = 0; call bpf_check_mtu",
     "mtu null": "r1 = r6; r2 = 0; r3 = 0; r4 = 0; r5 = 0; call bpf_check_mtu",
     "mtu packet": "r1 = r6; r2 = 0; r3 = r7; r4 = 0; r5 = 0; call bpf_check_mtu",
+    "mtu pointer": "*(u64 *)(r10 -8) = r6; r1 = r6; r2 = 0; r3 = r10; r3 += -8; r4 = 0; r5 = 0; call bpf_check_mtu",
+    "mtu pointer lost": "*(u64 *)(r10 -8) = r6; r1 = r6; r2 = 0; r3 = r10; r3 += -4; r4 = 0; r5 = 0; "
+    "call bpf_check_mtu; r1 = *(u64 *)(r10 -8); r0 = *(u32 *)(r1 +0)",
     "gen4": "r1 = r10; r1 += -20; r2 = r10; r2 += -60; r3 = 20; call bpf_tcp_raw_gen_syncookie_ipv4",
     "gen4 edge": "r1 = r10; r1 += -16; r2 = r10; r2 += -60; r3 = 20; call bpf_tcp_raw_gen_syncookie_ipv4",
     "gen4 none": "r1 = r10; r1 += -20; r2 = r10; r2 += -60; r3 = 0; call bpf_tcp_raw_gen_syncookie_ipv4",

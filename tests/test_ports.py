@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import readers
 from commandline import pcap, run
 
 import pktfilter as pf
+from pktfilter.assembler import assemble
 
 ENGINES = ("checked", "interp", "jit")
 Arrivals = dict[Any, list[tuple[int, bytes]]]
@@ -191,9 +192,38 @@ def test_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "code"), [("3", 2), ("=x.pcap", 2), ("3=", 2), ("x=y.pcap", 1), ("cpu:x=y.pcap", 1)]
+    "option", ["3", "=x.pcap", "3=", "x=y.pcap", "cpu:x=y.pcap", "0=y.pcap", "cpu:9999=y.pcap"]
 )
-def test_bad_options_are_one_sentence(tmp_path: Path, option: str, code: int) -> None:
+def test_bad_options_are_one_sentence(tmp_path: Path, option: str) -> None:
     (tmp_path / "r.s").write_text(pp.router())
     (tmp_path / "in.pcap").write_bytes(pcap([pp.packet(pp.VIA, 3)]))
-    run("replay", tmp_path / "r.s", tmp_path / "in.pcap", "--port", option, code=code)
+    given = ("replay", tmp_path / "r.s", tmp_path / "in.pcap", "--port")
+    run(*given, option, code=2)
+    run(*given, "3=a.pcap", "--port", "03=b.pcap", code=2)
+    assert not (tmp_path / "y.pcap").exists()
+
+
+def test_interfaces_that_do_not_exist_are_counted_in_bounded_memory(tmp_path: Path) -> None:
+    """A program can name 2^32 of them: the 256 lowest have rows, whoever ran the packets."""
+    (made,) = assemble(
+        "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\nr4 = r2\nr4 += 22\nr0 = 2\n"
+        "if r4 > r3 goto out\nr1 = *(u32 *)(r2 + 18)\nr2 = 0\ncall bpf_redirect\nout:\nexit\n",
+        "any.s",
+    )
+    rng = random.Random(6)
+    named = [rng.choice((3, rng.randrange(1 << 32), rng.randrange(8, 400))) for _ in range(4000)]
+    source = tmp_path / "in.pcap"
+    source.write_bytes(pcap([pp.packet(0, 0, 0, number) for number in named]))
+    counts = Counter(named)
+    sent = counts.pop(3)
+    lowest = sorted(counts)[:256]
+    assert lowest[-1] < 400 < max(counts)
+    for workers in (1, 3):
+        hook = pf.Hook("ingress")
+        hook.attach(pf.Program.from_bytes(made.insns))
+        got = pf.replay(source, hook, ports={3: None}, workers=workers, batch=64).redirects
+        assert {key: row.errors for key, row in got.items() if row.errors and key != "none"} == {
+            str(number): counts[number] for number in lowest
+        }
+        assert got["3"].packets == sent
+        assert got["none"].errors == sum(counts.values()) - sum(counts[n] for n in lowest)

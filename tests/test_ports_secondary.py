@@ -89,6 +89,31 @@ def test_cpumap_programs_pass_redirect_or_drop(tmp_path: Path, engine: str) -> N
     assert result.redirects["cpu:2"].dropped == sum(p[17] not in (2, 4) for p in on_two)
 
 
+def asks_mtu(section: str, name: str) -> str:
+    """Source of a program of an entry that writes the MTU of interface 9, or 0, at 22."""
+    return (
+        f".section {section}\n.program {name}\n{name}:\nr6 = r1\n*(u32 *)(r10 - 4) = 0\n"
+        "r2 = 9\nr3 = r10\nr3 += -4\nr4 = 0\nr5 = 0\ncall bpf_check_mtu\n"
+        "r2 = *(u32 *)(r6 + 0)\nr3 = *(u32 *)(r6 + 4)\nr4 = r2\nr4 += 42\nr0 = 1\n"
+        "if r4 > r3 goto out\nr5 = *(u32 *)(r10 - 4)\n*(u32 *)(r2 + 22) = r5\nr0 = 2\nout:\nexit\n"
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_programs_of_entries_ask_the_same_network(tmp_path: Path, engine: str) -> None:
+    obj = pp.spec_of(
+        pp.router() + asks_mtu("xdp/devmap", "egress") + asks_mtu("xdp/cpumap", "oncpu")
+    ).load()
+    obj.maps["dev"][0] = (3, obj.programs["egress"])
+    obj.maps["cpus"][0] = (64, obj.programs["oncpu"])
+    packets = [pp.packet((pp.DEV, pp.CPU)[n % 2], 0, 0, n) for n in range(40)]
+    net = pf.Network(link=[{"ifindex": 9, "ifname": "nine", "mtu": 1234}])
+    for network, mtu in ((net, 1234), (None, 0)):
+        _, got = replayed(tmp_path, obj, packets, (3, "cpu:0"), engine=engine, network=network)
+        for port in (3, "cpu:0"):
+            assert [struct.unpack_from("<I", p, 22)[0] for p in got[port]] == [mtu] * 20
+
+
 @pytest.mark.parametrize("name", ["egress", "oncpu"])
 def test_a_hook_takes_no_program_of_an_entry(name: str) -> None:
     """As the kernel's interfaces: EINVAL for attach, update and trial, and nothing changes."""

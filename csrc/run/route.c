@@ -29,6 +29,8 @@ struct pf_routes {
 	uint32_t row_count, row_room;
 	uint32_t last; /* row that was found last */
 	struct pf_route_counts counts;
+	struct pf_route_stranger strangers[PF_ROUTE_STRANGERS]; /* sorted */
+	uint32_t stranger_count;
 	/* Of the batch. */
 	uint8_t *bytes;
 	size_t used, size;
@@ -111,6 +113,12 @@ const struct pf_route_row *pf_worker_routes(const struct pf_worker *w, uint32_t 
 	return r ? r->rows : NULL;
 }
 
+const struct pf_route_stranger *pf_worker_strangers(const struct pf_worker *w, uint32_t *count)
+{
+	*count = w->routes ? w->routes->stranger_count : 0;
+	return w->routes ? w->routes->strangers : NULL;
+}
+
 /* Targets. */
 
 static int exists(const struct pf_routes *r, struct pf_port port)
@@ -166,13 +174,31 @@ static int add_departure(struct pf_routes *r, struct pf_port port, const struct 
 	return 1;
 }
 
-static void refuse(struct pf_routes *r, struct pf_port port)
+/* R7: where the rows are full, the highest of them gives way to a lower one. */
+static void refuse(struct pf_routes *r, uint32_t ifindex)
 {
-	struct pf_route_row *row = row_of(r, port);
-	if (row)
-		row->errors++;
-	else
+	uint32_t low = 0, high = r->stranger_count;
+	while (low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+		if (r->strangers[middle].ifindex < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	struct pf_route_stranger *const at = &r->strangers[low];
+	if (low < r->stranger_count && at->ifindex == ifindex) {
+		at->errors++;
+		return;
+	}
+	if (low == PF_ROUTE_STRANGERS) {
 		r->counts.errors++;
+		return;
+	}
+	if (r->stranger_count == PF_ROUTE_STRANGERS)
+		r->counts.errors += r->strangers[--r->stranger_count].errors;
+	memmove(at + 1, at, (r->stranger_count - low) * sizeof(*at));
+	*at = (struct pf_route_stranger){ .ifindex = ifindex, .errors = 1 };
+	r->stranger_count++;
 }
 
 /* Keys of the entries in ascending order; their number, UINT32_MAX: no memory. */
@@ -227,9 +253,13 @@ static uint32_t find_targets(struct pf_routes *r, const struct pf_exec *x)
 		port = port_of(x->redirect_map, x->redirect_target, x->redirect_value);
 		entry = entry_of(x, x->redirect_map, x->redirect_target);
 	}
-	if (exists(r, port) && add_departure(r, port, entry))
+	if (!exists(r, port)) {
+		refuse(r, port.number);
+		return 0;
+	}
+	if (add_departure(r, port, entry))
 		return 1;
-	refuse(r, port);
+	r->counts.errors++;
 	return 0;
 }
 
@@ -326,6 +356,7 @@ static struct pf_exec *second_exec(struct pf_worker *w, const struct kept *kept,
 		return NULL;
 	struct pf_exec *y = w->second;
 	y->bindings = x->bindings;
+	y->net = x->net;
 	y->seed = x->seed;
 	y->cpu = x->cpu;
 	y->budget = x->budget;
@@ -348,8 +379,10 @@ static uint32_t run_secondary(struct pf_worker *w, const struct pf_world *world,
 	y->packet.egress_ifindex = d->port.kind == PF_PORT_IFINDEX ? d->port.number : 0;
 	y->packet.frags = d->prog->frags;
 	y->trace = main->trace;
+	y->events = main->events;
 	const enum pf_err err = pf_vm_run(y, d->prog, engine_of(world, d->prog), (uintptr_t)&y->packet, 0, &r0);
 	y->trace = NULL;
+	y->events = NULL;
 	y->packet.egress_ifindex = 0;
 	if (!err)
 		return pf_action_of((uint32_t)r0);

@@ -17,6 +17,8 @@
  *      REDIRECT goes on from there (at most PF_ROUTE_HOPS times, then it is an error), everything else drops. Its CPU id is
  *      the worker's: per-CPU maps have one value for each that is leased. As in Linux 6.18 but for that.
  *   R5 Memory is bounded by what one batch redirects: a packet is kept once, however many copies leave.
+ *   R7 Programs can name 2^32 interfaces that do not exist: the PF_ROUTE_STRANGERS lowest of them have rows, the errors of
+ *      the others are totals. So any number of workers, summed and cut alike, gives the same rows.
  *
  * Threads: the worker's.
  */
@@ -26,19 +28,25 @@
 #include "run.h"
 
 #define PF_ROUTE_HOPS 8u
+#define PF_ROUTE_STRANGERS 256u
 
 /* What became of the packets for one port. */
 struct pf_route_row {
 	struct pf_port port;
 	uint64_t packets, bytes; /* left by it */
 	uint64_t dropped;        /* by the entry's own program */
-	uint64_t errors;         /* R3 */
 };
 
-/* Totals: packets whose REDIRECT was followed, and those of them that named no target, or no memory was left for; and
- * broadcasts that found nobody. */
+/* Totals: packets whose REDIRECT was followed, and those of them that named no target, or one without a row (R7), or no memory
+ * was left for; and broadcasts that found nobody. */
 struct pf_route_counts {
 	uint64_t followed, errors, dropped;
+};
+
+/* An interface that does not exist (R7). */
+struct pf_route_stranger {
+	uint32_t ifindex;
+	uint64_t errors;
 };
 
 struct pf_routes; /* route.c */
@@ -51,6 +59,9 @@ PF_API enum pf_err pf_worker_set_ports(struct pf_worker *worker, const uint32_t 
 /* Rows in the order in which ports were first met; valid while the worker does not run. */
 PF_API const struct pf_route_row *pf_worker_routes(const struct pf_worker *worker, uint32_t *count,
 						   struct pf_route_counts *counts);
+
+/* In ascending order; likewise. */
+PF_API const struct pf_route_stranger *pf_worker_strangers(const struct pf_worker *worker, uint32_t *count);
 
 /* Inside a batch: packet i has ended with REDIRECT, and x says where to (R1). */
 struct round;

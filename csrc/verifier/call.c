@@ -164,9 +164,11 @@ static enum pf_err check_fixed(struct pf_verifier *v, const struct call *c, uint
 {
 	const enum pf_helper_arg kind = c->info->args[a];
 	const enum pf_err err = check_memory(v, c, a, pf_helper_arg_bytes(kind), kind == PF_ARG_MEM_UPDATE_4);
-	/* What is updated is aligned, as an atomic operation is. */
-	const struct pf_access aligned = { .regno = a + 1, .size = 4, .write = true, .atomic = true };
-	return err || kind != PF_ARG_MEM_UPDATE_4 ? err : pf_check_access(v, pf_v_reg(v, a + 1), &aligned);
+	const struct pf_vreg *r = pf_v_reg(v, a + 1);
+	/* What is updated is aligned, as an atomic operation is, and as every store to the stack: there a helper, which gets no
+	 * value from it, may also read a part of a spilled pointer. */
+	const struct pf_access aligned = { .regno = a + 1, .size = 4, .write = true, .atomic = r->kind != PF_V_STACK };
+	return err || kind != PF_ARG_MEM_UPDATE_4 ? err : pf_check_access(v, r, &aligned);
 }
 
 static enum pf_err check_key(struct pf_verifier *v, struct call *c, uint32_t a)

@@ -43,10 +43,14 @@ cdef extern from "run/route.h" nogil:
         uint64_t packets
         uint64_t bytes
         uint64_t dropped
-        uint64_t errors
     struct pf_route_counts:
         uint64_t followed
         uint64_t errors
         uint64_t dropped
     pf_err pf_worker_set_ports(pf_worker *worker, const uint32_t *ifindexes, uint32_t count, pf_diag *diag)
     const pf_route_row *pf_worker_routes(const pf_worker *worker, uint32_t *count, pf_route_counts *counts)
+    enum: PF_ROUTE_STRANGERS
+    struct pf_route_stranger:
+        uint32_t ifindex
+        uint64_t errors
+    const pf_route_stranger *pf_worker_strangers(const pf_worker *worker, uint32_t *count)

@@ -7,8 +7,8 @@ from pktfilter._core.c_io cimport pf_sink
 from pktfilter._core.c_ports cimport (
     PF_PORT_CPU, PF_PORT_IFINDEX, PF_PORT_XSK, PF_PORTS_INNER, PF_PORTS_NONE, pf_collector, pf_collector_create,
     pf_collector_destroy, pf_collector_sink, pf_port_kind, pf_port_sink, pf_ports, pf_ports_create, pf_ports_destroy,
-    pf_ports_failed, pf_ports_set_inner, pf_ports_sink, pf_route_counts, pf_route_row, pf_worker_routes,
-    pf_worker_set_ports,
+    pf_ports_failed, pf_ports_set_inner, pf_ports_sink, pf_route_counts, pf_route_row, pf_route_stranger,
+    PF_ROUTE_STRANGERS, pf_worker_routes, pf_worker_set_ports, pf_worker_strangers,
 )
 from pktfilter._core.c_tables cimport pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
@@ -18,6 +18,8 @@ from pktfilter._core.run cimport Worker
 PORT_IFINDEX = <int>PF_PORT_IFINDEX
 PORT_CPU = <int>PF_PORT_CPU
 PORT_XSK = <int>PF_PORT_XSK
+#: As many interfaces that do not exist have rows.
+STRANGERS = <int>PF_ROUTE_STRANGERS
 
 
 cdef int hand_over(void *owner, const uint8_t *data, uint32_t length, int64_t ts_ns) noexcept nogil:
@@ -115,12 +117,20 @@ def set_ports(Worker worker not None, ifindexes):
 
 
 def routes(Worker worker not None):
-    """({(PORT_*, number): (packets, bytes, dropped, errors)}, (followed, errors, dropped)) of the worker's redirects."""
+    """({(PORT_*, number): (packets, bytes, dropped)}, (followed, errors, dropped)) of the worker's redirects."""
     cdef uint32_t count = 0, i
     cdef pf_route_counts counts
     cdef const pf_route_row *rows = pf_worker_routes(worker.ptr, &count, &counts)
     result = {}
     for i in range(count):
         result[<int>rows[i].port.kind, rows[i].port.number] = (
-            rows[i].packets, rows[i].bytes, rows[i].dropped, rows[i].errors)
+            rows[i].packets, rows[i].bytes, rows[i].dropped)
     return result, (counts.followed, counts.errors, counts.dropped)
+
+
+def strangers(Worker worker not None):
+    """{ifindex: errors} of the worker's redirects to interfaces that do not exist: of the PF_ROUTE_STRANGERS lowest, the
+    others are in the errors of `routes`."""
+    cdef uint32_t count = 0, i
+    cdef const pf_route_stranger *rows = pf_worker_strangers(worker.ptr, &count)
+    return {rows[i].ifindex: rows[i].errors for i in range(count)}

@@ -24,6 +24,8 @@ class Environment:
     target: Btf | None = None
 
     kconfig: tuple[str, ...] = ()
+    #: What they say, once read.
+    configured: dict[str, Any] | None = None
 
     def prepare(self, spec: ObjectSpec) -> ObjectSpec:
         """The spec with CO-RE relocations and extern variables as the options say, if they do."""
@@ -33,10 +35,12 @@ class Environment:
             if self.target is None:
                 self.target = read_target(self.btf)
             spec.relocate(self.target)
-        if self.kconfig and spec.kconfig:
+        if self.kconfig:
             from ..objects.externs import read_kconfig, set_kconfig
 
-            set_kconfig(spec, read_kconfig(self.kconfig))
+            if self.configured is None:
+                self.configured = read_kconfig(self.kconfig)
+            set_kconfig(spec, self.configured)
         return spec
 
 
@@ -48,7 +52,7 @@ def _set_btf(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 
 
 def _set_kconfig(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> None:
-    environment.kconfig = texts
+    environment.kconfig, environment.configured = texts, None
 
 
 def environment_options(command: Command) -> Command:

@@ -200,7 +200,8 @@ def live_command(
     hook = Hook("ingress")
     to_stdout = write == "-" or kept.to_stdout
     obj, program = load_program(prog, verify=not unverified, edit=kept.resize_own)
-    kept.check(obj, write == "-")
+    others = [text.partition("=")[2] for text in ports] + ([write] if write else [])
+    kept.check(obj, write == "-", others)
     kept.load(obj)
     link = hook.attach(program)
     announced: list[str] = []  # said once the interfaces are open

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
 from . import UsageError
 
 if TYPE_CHECKING:
@@ -117,8 +120,9 @@ class MapFiles:
         """A dump goes to standard output, so that nothing else may."""
         return "-" in (*self.dump.values(), self.dump_all)
 
-    def check(self, obj: Object, to_stdout: bool) -> None:
-        """Refuses names that the object has not before anything runs."""
+    def check(self, obj: Object, to_stdout: bool, used: Iterable[str] = ()) -> None:
+        """Refuses names that the object has not, and dumps that would replace a file `used` by the run or the object's,
+        before anything runs."""
         for option, names in (("--map", self.fill), ("--dump-map", self.dump)):
             for name in names:
                 if name not in obj.maps:
@@ -129,6 +133,10 @@ class MapFiles:
         twice = [name for name in outputs if outputs.count(name) > 1]
         if twice:
             raise UsageError("two dumps go to one file", found=twice[0])
+        for name in (obj.path, *used):
+            for output in outputs:
+                if output != "-" and _same_file(output, name):
+                    raise InputError("a dump would replace a file of the run", file=output)
 
     def load(self, obj: Object) -> None:
         """Fills the object's maps: from `--maps` first, then from `--map`."""
@@ -160,6 +168,13 @@ class MapFiles:
             dump(now[name], file, now)
         if self.dump_all is not None:
             dump_all(now, self.dump_all)
+
+
+def _same_file(output: str, name: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(output).st_mode) and os.path.samefile(output, name)
+    except OSError:
+        return os.path.abspath(output) == os.path.abspath(name)
 
 
 def _no_map(option: str, name: str, path: str, maps: Mapping[str, object]) -> UsageError:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import InputError
 from . import UsageError
 
 
@@ -25,13 +26,25 @@ def port_option(what: str) -> Callable[[Any], Any]:
 def ports_of(texts: tuple[str, ...]) -> dict[int | str, Any] | None:
     """The option as `replay(ports=)` takes it; None: it was not given."""
     ports: dict[int | str, Any] = {}
+    seen = set[tuple[int, int]]()
     for text in texts:
         port, separator, target = text.partition("=")
         if not (port and separator and target):
             raise UsageError(
                 "--port takes PORT=DESTINATION", found=text, expected="for example 3=out3.pcap"
             )
-        if port in ports:
+        known = _parsed(port)
+        if known in seen:
             raise UsageError("--port names a port twice", found=text)
+        seen.add(known)
         ports[port] = target
     return ports or None
+
+
+def _parsed(port: str) -> tuple[int, int]:
+    from ..session.ports import parse_port
+
+    try:
+        return parse_port(port)
+    except InputError as error:
+        raise UsageError(error.message, found=error.found, expected=error.expected) from None

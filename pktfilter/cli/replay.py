@@ -16,6 +16,7 @@ from ..handles.links import Link
 from ..handles.program import Program, resolve_engine
 from ..session import DEFAULT_BATCH, WORKERS_MAX, Progress, Replay, ReplayResult
 from ..sinks import WRITE_CHOICES
+from ..sources.files import expand
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .environment import environment_options
 from .map_options import map_files_of, map_options
@@ -174,7 +175,8 @@ def replay_command(
     obj, loaded[prog] = load_program(
         prog, verify=not unverified, workers=workers, edit=files.resize_own
     )
-    files.check(obj, write == "-")
+    others = [text.partition("=")[2] for text in ports] + ([write] if write else [])
+    files.check(obj, write == "-", [*expand(inputs), *others])
     files.load(obj)
 
     def program(text: str) -> Program:

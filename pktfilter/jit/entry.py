@@ -104,10 +104,14 @@ def pf_call(shape: Shape) -> list[str]:
     return [*t.lines, "}"]
 
 
-#: Helpers that take the minute from the clock.
-_COOKIES = tuple(
-    f"tcp_raw_{verb}_syncookie_{ip}" for verb in ("gen", "check") for ip in ("ipv4", "ipv6")
+#: C functions that read the worker's clock, and those that read the packet's index.
+_TIMED = (
+    "jiffies64",
+    "perf_event_output",
+    "xdp_metadata_rx_timestamp",
+    *(f"tcp_raw_{verb}_syncookie_{ip}" for verb in ("gen", "check") for ip in ("ipv4", "ipv6")),
 )
+_INDEXED = ("get_prandom_u32", "perf_event_output")
 
 
 def _uses(shape: Shape, *names: str) -> bool:
@@ -148,7 +152,7 @@ def _time(t: Text) -> None:
 def _observed(t: Text, shape: Shape, time: str) -> None:
     """What a packet begins with in memory, where something that the program calls reads it."""
     others = shape.callbacks or _uses(shape, "tail_call")
-    if others or _uses(shape, "get_prandom_u32"):
+    if others or _uses(shape, *_INDEXED):
         index = t.let("add i64 %first, %wide")
         off = t.let(f"mul nuw i64 %wide, {LAYOUT['sizeof.stamp']}")
         own = t.let(f"getelementptr i8, ptr %stamps, i64 {off}")
@@ -158,7 +162,7 @@ def _observed(t: Text, shape: Shape, time: str) -> None:
         index = t.let(f"select i1 %stamped, i64 {stamp}, i64 {index}")
         t.store("i64", index, "%x", "exec.packet_index", EXEC)
         t.store("i32", "0", "%x", "exec.random_calls", EXEC)
-    if others or _uses(shape, "jiffies64", *_COOKIES):
+    if others or _uses(shape, *_TIMED):
         t.store("i64", time, "%x", "exec.time_ns", EXEC)
     if others or _uses(shape, "redirect", "redirect_map"):
         t.store("i16", "0", "%x", "exec.redirect", EXEC)

@@ -23,6 +23,7 @@ from .spec import ObjectSpec
 KCONFIG = ".kconfig"
 FILE_LIMIT = 16 << 20
 COUNT_LIMIT = 4096
+_DIGITS_MAX = 80
 _TRISTATE = "libbpf_tristate"
 _TRISTATES = {"n": 0, "y": 1, "m": 2}
 #: What libbpf finds out of a kernel by itself: here the reference, Linux 6.18 on x86-64.
@@ -65,7 +66,16 @@ def read_externs(elf: ElfObject, btf: Btf | None, spec: ObjectSpec) -> None:
     # The largest alignment first, so that each lies at a multiple of its own.
     for size, var, type_id in sorted(found, key=lambda row: -_alignment(btf, row[2])):
         kind, signed = _kind(btf, type_id)
-        if not kind or size > FILE_LIMIT:
+        if at + size > FILE_LIMIT:
+            raise ObjectError(
+                "extern variables are too large",
+                file=elf.path,
+                section=KCONFIG,
+                symbol=var.name,
+                found=at + size,
+                expected=f"at most {FILE_LIMIT} bytes in all",
+            )
+        if not kind:
             raise ObjectError(
                 "extern variable has a type that no configuration value has",
                 file=elf.path,
@@ -155,10 +165,10 @@ def _encode(var: KconfigVar, value: KconfigValue) -> bytes | None:
         if var.kind == "char":
             return value.encode()
         return bytes([value == "y"]) if var.kind == "bool" and value != "m" else None
-    if var.kind in ("bool", "tristate"):
+    if var.kind in ("bool", "tristate") or (isinstance(value, str) and len(value) > _DIGITS_MAX):
         return None
     try:
-        number = value if isinstance(value, int) else int(value[:40], 0)
+        number = value if isinstance(value, int) else int(value, 0)
         return number.to_bytes(var.size, "little", signed=var.signed)
     except (ValueError, OverflowError):
         return None

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
-from .._core.ports import PORT_CPU, PORT_IFINDEX, PORT_XSK, Collector, Ports, routes, set_ports
+from .._core.ports import (
+    PORT_CPU,
+    PORT_IFINDEX,
+    PORT_XSK,
+    STRANGERS,
+    Collector,
+    Ports,
+    routes,
+    set_ports,
+    strangers,
+)
 from ..errors import InputError, InterfaceError, OutputError, PktfilterError, wrong_kind
 from ..handles.program import XDP
 from ..sinks import Sink
@@ -34,7 +45,7 @@ class Redirects:
 
     `packets` and `bytes` left by it; `dropped` by the program of its map entry (key "none": broadcasts
     that reached nobody); `errors`: it does not exist, as counted by the kernel's xdp_redirect_err (key
-    "none": REDIRECT without a target).
+    "none": REDIRECT without a target, or to others than the `STRANGERS` lowest interfaces that do not exist).
     """
 
     packets: int = 0
@@ -73,6 +84,7 @@ def redirects(workers: Iterable[Worker], followed: int) -> dict[str, Redirects]:
     """Sums over workers, by target in order; `followed`: packets with the action REDIRECT."""
     totals: dict[tuple[int, int], Redirects] = {}
     none = Redirects()
+    unknown: Counter[int] = Counter()
     for worker in workers:
         rows, (routed, errors, dropped) = routes(worker)
         followed -= routed
@@ -80,8 +92,16 @@ def redirects(workers: Iterable[Worker], followed: int) -> dict[str, Redirects]:
         none.dropped += dropped
         for port, counts in rows.items():
             total = totals.setdefault(port, Redirects())
-            for name, count in zip(Redirects.__dataclass_fields__, counts, strict=True):
-                setattr(total, name, getattr(total, name) + count)
+            total.packets += counts[0]
+            total.bytes += counts[1]
+            total.dropped += counts[2]
+        unknown.update(strangers(worker))
+    # Each worker told of the lowest: of these the sums are whole.
+    for place, (number, errors) in enumerate(sorted(unknown.items())):
+        if place < STRANGERS:
+            totals.setdefault((PORT_IFINDEX, number), Redirects()).errors += errors
+        else:
+            none.errors += errors
     none.errors += followed  # no program that could name a target ran
     result = {port_name(port): totals[port] for port in sorted(totals)}
     if none != Redirects():

@@ -109,12 +109,15 @@ static void test_targets(enum pf_map_type type, uint32_t batch_size)
 	const struct pf_route_row *row = pf_worker_routes(w, &rows, &counts);
 	CHECK_EQ(counts.followed, N);
 	CHECK_EQ(counts.errors, 0);
-	CHECK_EQ(rows, 4);
+	CHECK_EQ(rows, 3);
 	for (uint32_t i = 0; i < rows; i++) {
 		CHECK_EQ(row[i].packets, want[row[i].port.number]);
 		CHECK_EQ(row[i].bytes, (uint64_t)LEN * want[row[i].port.number]);
-		CHECK_EQ(row[i].errors, row[i].port.number == 6 ? N / 3 / 4 : 0);
 	}
+	const struct pf_route_stranger *stranger = pf_worker_strangers(w, &rows);
+	CHECK_EQ(rows, 1);
+	CHECK_EQ(stranger->ifindex, 6);
+	CHECK_EQ(stranger->errors, N / 3 / 4);
 	for (uint32_t port = 0; port < 8; port++)
 		CHECK_EQ(sink.departed[port], want[port]);
 	pf_worker_destroy(w);
