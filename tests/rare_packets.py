@@ -138,6 +138,36 @@ def _knock(rng: random.Random) -> bytes:
     )
 
 
+def _nested(rng: random.Random) -> bytes:
+    """Up to five tunnels in one another, then TCP with options, an error or something unknown."""
+    options = rng.choice(
+        (b"\2\4\5\xb4\4\2\1\1", b"\1\3\3\7\x08\x0a" + bytes(8) + b"\0\0", b"\x07\1\0\0")
+    )
+    words = 5 + len(options) // 4
+    head = struct.pack(">HHIIBBHHH", 1, 2, 3, 4, words << 4, 16, 9, 0, 0)
+    kind, packet = rng.choice(((TCP, head + options), (packets.ICMP, bytes(8)), (99, bytes(4))))
+    six = False
+    for depth in range(rng.randrange(2, 7)):
+        six = rng.random() < 0.3
+        if six:
+            packet = ip6(rng, kind, packet, rng.choice((0, 0, 1, 3, 4)))
+        else:
+            packet = ip4(rng, kind, packet, bytes(4) if rng.random() < 0.2 else b"")
+        proto = 0x86DD if six else 0x0800
+        if depth and rng.random() < 0.4:
+            port, over = rng.choice(((4789, 1 << 27), (6081, 0x6558)))
+            inner = eth(rng, proto, packet, (7,) if rng.random() < 0.3 else ())
+            data = struct.pack(">II", over, 5 << 8) + inner
+            kind, packet = UDP, struct.pack(">HHHH", 9, port, 8 + len(data), 0) + data
+        elif rng.random() < 0.4:
+            flags = rng.choice((0, 0x2000, 0x8000))
+            more = bytes(4) if flags else b""
+            kind, packet = packets.GRE, struct.pack(">HH", flags, proto) + more + packet
+        else:
+            kind = packets.IPV6 if six else packets.IPIP
+    return eth(rng, 0x0800, ip4(rng, kind, packet))
+
+
 MAKERS: dict[str, Maker] = {
     "dhcp": _dhcp,
     "flow": _knock,
@@ -147,6 +177,7 @@ MAKERS: dict[str, Maker] = {
     "ipv6-tcp": _six_tcp,
     "mpls": _mpls,
     "neighbour": _neighbour,
+    "nested": _nested,
     "pppoe": _pppoe,
     "quic": _quic,
     "sctp": _sctp,

@@ -10,6 +10,8 @@ import survey
 from pktfilter.objects import ObjectSpec
 
 LEAST_SOURCES = 60
+LARGE = ("large_balancer", "large_firewall", "large_parser")
+LEAST_INSNS = 3000
 BSWAP = 0xD7
 
 
@@ -61,3 +63,10 @@ def test_levels_are_what_they_say() -> None:
     assert sum(jumps in uses for uses in rows["v3"]) > len(rows["v3"]) // 2
     assert sum(jumps in uses for uses in rows["v4"]) > len(rows["v4"]) // 2
     assert swaps["v4"] > swaps["v1"] + swaps["v3"]
+
+
+def test_the_largest_are_large() -> None:
+    for stem in LARGE:
+        for level in scored.LEVELS:
+            (program,) = scored.Object(stem, level).spec().programs.values()
+            assert program.insn_count >= LEAST_INSNS, (stem, level)
