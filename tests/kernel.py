@@ -73,6 +73,7 @@ _SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
 _PROG_TEST_RUN, _OBJ_INFO, _BTF_LOAD, _MAP_FREEZE = 10, 15, 18, 22
+_MAP_POP = 21
 _LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
 BPF_XDP, BPF_XDP_DEVMAP = 37, 33
 BPF_F_REPLACE = 4
@@ -363,6 +364,23 @@ class KernelMap(_Descriptor):
         """The whole content, per-CPU values as lists."""
         read = self.lookup_percpu if self.percpu else self.lookup
         return {key: read(key) for key in self.keys()}
+
+    def push(self, value: bytes) -> None:
+        """Put a value into a queue, a stack or a bloom filter; KernelError with E2BIG when full."""
+        self._element("push", _MAP_UPDATE, None, _buffer(value))
+
+    def popped(self) -> list[bytes]:
+        """Everything in a queue or a stack, in the order of popping; it is empty then."""
+        out = ctypes.create_string_buffer(self.value_size)
+        found: list[bytes] = []
+        while True:
+            try:
+                self._element("pop", _MAP_POP, None, out)
+            except KernelError as error:
+                if error.errno == errno.ENOENT:
+                    return found
+                raise
+            found.append(out.raw)
 
     def freeze(self) -> None:
         """Make it read-only for user space, as a loader does with .rodata."""
