@@ -298,6 +298,7 @@ def test_the_commands_print(tmp_path: Path) -> None:
         (("trace", PORTFW, "none.pcap:1"), 2, "no such file"),
         (("trace", PORTFW, f"{DEMO}:99999"), 1, "below 2,000"),
         (("trace", PORTFW, "00"), 1, "at least 14"),
+        (("trace", PORTFW, f"{PORTFW}:0"), 1, "portfw.o: "),
         (("cover", "pcap:tcp", DEMO), 1, "no source lines"),
         (("cover", PORTFW, "none.pcap"), 1, "cannot be opened"),
         (("cover", PORTFW, DEMO, "--html", "/dev/full"), 1, "No space left"),

@@ -60,6 +60,8 @@ PY_RANK = {
     "report_live": 5,
     "benchmarks": 5,
     "report_timing": 5,
+    "testing": 6,
+    "pytest_plugin": 6,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

@@ -69,32 +69,38 @@ cdef list pieces(const uint8_t *at, uint32_t length):
     return found
 
 
-def packet(PacketSource packets not None, uint64_t number):
-    """(bytes, time in ns, index of the interface) of packet `number` of a source that was not read yet, counted
-    from 0; or how many packets there are, where it has fewer."""
+def packets(PacketSource source not None, uint64_t first, uint64_t count):
+    """[(bytes, time in ns, index of the interface)] of packets first <= i < first + count of a source that was not
+    read yet, and how many packets it was read for. Fewer come where it ends."""
     cdef pf_batch *batch = pf_batch_create(256)
-    cdef pf_source *source = packets.source
+    cdef pf_source *ptr = source.source
     cdef pf_diag diag
     cdef pf_err err = <pf_err>0
     cdef pf_desc *d
+    cdef uint32_t i
+    found = []
     if batch is NULL:
         raise MemoryError
     try:
-        while True:
+        while <uint64_t>len(found) < count:
             batch.first += batch.n
             batch.n = 0
             with nogil:
-                err = source.next(source, batch, &diag)
+                err = ptr.next(ptr, batch, &diag)
             if err == PF_EINTR:
                 PyErr_CheckSignals()
                 continue
-            if number < batch.first + batch.n:
-                d = &batch.desc[number - batch.first]
-                return <bytes>(<const char *>d.data)[:d.caplen], d.ts_ns, d.iface
+            for i in range(batch.n):
+                if batch.first + i >= first and <uint64_t>len(found) < count:
+                    d = &batch.desc[i]
+                    found.append((<bytes>(<const char *>d.data)[:d.caplen], d.ts_ns, d.iface))
+            if <uint64_t>len(found) == count:
+                break
             if err:
                 raise_diag(err, &diag)
             if not batch.n:
-                return batch.first
+                break
+        return found, batch.first + batch.n
     finally:
         pf_batch_destroy(batch)
 

@@ -101,7 +101,8 @@ def _packet(text: str) -> tuple[bytes, int | None, int]:
 def _from_file(path: str, number: int) -> tuple[bytes, int, int]:
     from ..insight.packets import packet_of
 
-    return packet_of(path, number)
+    found = packet_of(path, number)
+    return found.data, found.time_ns, found.linktype
 
 
 def _inputs(function: Callable[..., Any]) -> Callable[..., Any]:
