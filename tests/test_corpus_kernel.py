@@ -6,7 +6,7 @@ each is met; the whole score is in docs/corpus.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import filling
@@ -21,7 +21,6 @@ import pktfilter as pf
 
 FRAMES = 40
 pytestmark = kernel.requires_kernel()
-Inside = Callable[[Callable[[], scoring.Score]], scoring.Score]
 
 
 def sample() -> list[scored.Object]:
@@ -34,15 +33,17 @@ def sample() -> list[scored.Object]:
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[tuple[pf.Network, Inside]]:
+def net() -> Iterator[tuple[pf.Network, scoring.Inside]]:
     with scoring.namespace() as made:
         yield made
 
 
 @pytest.mark.parametrize("each", sample(), ids=lambda e: f"{e.stem}.{e.level}")
-def test_same_verdict_and_results(each: scored.Object, net: tuple[pf.Network, Inside]) -> None:
+def test_same_verdict_and_results(
+    each: scored.Object, net: tuple[pf.Network, scoring.Inside]
+) -> None:
     pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
-    assert not scoring.verdicts(each)
+    assert not scoring.verdicts(each, net[1])
     done = scoring.score(each, scoring.frames(len(each.stem), FRAMES), *net)
     assert not done.differences, "\n".join(done.differences[:3])
     ran = [n for n in each.spec().programs if (each.stem, n) not in scoring.NO_TEST_RUN]
