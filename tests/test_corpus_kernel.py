@@ -25,10 +25,10 @@ pytestmark = kernel.requires_kernel()
 
 def sample() -> list[scored.Object]:
     """One level of each source, in turn."""
-    chosen, without = [], scored.NOT_V1 | scored.REFUSED_AT_V1
+    chosen = []
     for index, stem in enumerate(scored.stems()):
         level = scored.LEVELS[index % len(scored.LEVELS)]
-        chosen.append(scored.Object(stem, "v3" if stem in without else level))
+        chosen.append(scored.Object(stem, "v3" if stem in scored.NOT_V1 else level))
     return chosen
 
 
@@ -57,15 +57,6 @@ def test_frames_have_all_sizes() -> None:
     assert (sizes[0], sizes[-1]) == (14, 9000)
     assert sum(size > kernel.MAX_LINEAR for size in sizes) >= 20
     assert frames == scoring.frames(1)
-
-
-@pytest.mark.parametrize("stem", sorted(scored.REFUSED_AT_V1))
-def test_what_linux_refuses_at_v1(stem: str) -> None:
-    """Where Linux gives a reason the engine refuses too; what Linux gives up on may be accepted."""
-    each = scored.Object(stem, "v1")
-    (told,) = scoring.verdicts(each)
-    too_complex = stem == "payload_match"
-    assert told == f"{stem}: accepted by the engine {too_complex}, by the kernel False"
 
 
 @pytest.mark.parametrize("tier", scoring.TIERS)
