@@ -104,6 +104,7 @@ BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK = 0, 1, 2, 4
 BPF_F_NO_PREALLOC = 1
 BPF_F_RDONLY_PROG = 1 << 7
 BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_XDP_HAS_FRAGS = 1, 2, 1 << 5
+BPF_F_XDP_DEV_BOUND_ONLY = 1 << 6
 
 HEADROOM = 216
 """Bytes in front of a packet that programs may take, for head and metadata together."""
@@ -518,12 +519,14 @@ class KernelProgram(_Descriptor):
         log_level: int = 1,
         expected_attach_type: int = 0,
         name: str = "",
+        ifindex: int = 0,
     ) -> KernelProgram:
         """Verify and load; KernelError with errno and log when refused.
 
         ``maps`` gives for every number in the immediates of ld_imm64 (src 1, 2) the kernel map.
         ``log_level`` 0 loads without a log; 1 and 2 are the verifier's levels, 4 statistics.  A
-        log larger than 1 MiB is cut and never fails the load by itself.
+        log larger than 1 MiB is cut and never fails the load by itself.  ``ifindex`` is the device
+        of a program that is bound to one (with BPF_F_XDP_DEV_BOUND_ONLY in ``prog_flags``).
         """
         code = _relocate(insns, maps or {})
         starts, callbacks = _subprograms(code)
@@ -534,7 +537,7 @@ class KernelProgram(_Descriptor):
             info = b"".join(struct.pack("<II", at, 3 + i) for i, at in enumerate(starts))
             return cls._load(
                 code, PROG_TYPES[type], license, prog_flags, log_level,
-                expected_attach_type, name, btf_fd, info if btf_fd else b"",
+                expected_attach_type, name, ifindex, btf_fd, info if btf_fd else b"",
             )  # fmt: skip
         finally:
             if btf_fd:
@@ -543,7 +546,7 @@ class KernelProgram(_Descriptor):
     @classmethod
     def _load(
         cls, code: bytes, kind: int, licence: str, flags: int, log_level: int,
-        attach_type: int, name: str, btf_fd: int, info: bytes,
+        attach_type: int, name: str, ifindex: int, btf_fd: int, info: bytes,
     ) -> KernelProgram:  # fmt: skip
         held = [_buffer(code), _buffer(licence.encode() + b"\0"), _buffer(info)]
         log = ctypes.create_string_buffer(_LOG_SIZE) if log_level else None
@@ -553,7 +556,7 @@ class KernelProgram(_Descriptor):
                 layout,
                 kind, len(code) // 8, _address(held[0]), _address(held[1]),
                 log_level, len(log) if log else 0, _address(log),
-                0, flags, name.encode()[:15], 0, attach_type,
+                0, flags, name.encode()[:15], ifindex, attach_type,
                 btf_fd, 8 if info else 0, _address(held[2]) if info else 0, len(info) // 8,
             )  # fmt: skip
             attr = ctypes.create_string_buffer(packed, len(packed))

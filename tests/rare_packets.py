@@ -138,6 +138,24 @@ def _knock(rng: random.Random) -> bytes:
     )
 
 
+def _hello(rng: random.Random) -> bytes:
+    """The beginning of a TLS handshake."""
+    session, suites = rng.choice((0, 32, 33)), 2 * rng.choice((0, 1, 8, 300))
+    body = struct.pack(">BBHH", rng.choice((1, 1, 1, 2)), 0, 200, 0x0303) + bytes(32)
+    body += bytes((session,)) + bytes(session) + struct.pack(">H", suites) + bytes(suites) + b"\1\0"
+    data = struct.pack(">BHH", rng.choice((22, 22, 22, 23)), 0x0301, len(body)) + body
+    head = struct.pack(">HHIIBBHHH", 4000, 443, 1, 2, 0x50, 24, 9, 0, 0)
+    return eth(rng, 0x0800, ip4(rng, TCP, head + data))
+
+
+def _dns_any(rng: random.Random) -> bytes:
+    """A question for everything, as amplification attacks ask it."""
+    name = rng.choice((b"\1a\2de\0", b"\0", b"\3www\7example\3org\0"))
+    head = struct.pack(">6H", 7, rng.choice((0x0100, 0x0100, 0x8180)), 1, 0, 0, 0)
+    kind = rng.choice((255, 255, 1))
+    return eth(rng, 0x0800, udp4(rng, head + name + struct.pack(">HH", kind, 1), 53))
+
+
 def _nested(rng: random.Random) -> bytes:
     """Up to five tunnels in one another, then TCP with options, an error or something unknown."""
     options = rng.choice(
@@ -170,9 +188,11 @@ def _nested(rng: random.Random) -> bytes:
 
 MAKERS: dict[str, Maker] = {
     "dhcp": _dhcp,
+    "dns-any": _dns_any,
     "flow": _knock,
     "geneve": _geneve,
     "gtpu": _gtpu,
+    "hello": _hello,
     "icmp-quote": _cut_quote,
     "ipv6-tcp": _six_tcp,
     "mpls": _mpls,

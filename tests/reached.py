@@ -33,7 +33,7 @@ class Reached:
 
 
 def reached(each: Object, frames: list[bytes], network: pf.Network | None = None) -> Reached:
-    """Over the frames, with empty and with filled maps; every program is run by itself."""
+    """Over the frames, with empty and with filled maps; every program by itself and where another tail-calls it."""
     made = filling.contents(each, frames)
     lines: set[tuple[str, int]] = set()
     hit: set[tuple[str, int]] = set()
@@ -87,10 +87,10 @@ def _stops(
                 obj.maps[array][slot] = obj.programs[target]
         if state == "filled":
             filling.fill_engine(obj, made)
-        run = obj.programs[name].test_run
-        for frame in frames:
-            try:
-                run(frame, engine="checked", network=network, events=0)
-            except pf.ExecutionFault:
-                return True
+        for program in obj.programs.values():  # the others tail-call it
+            for frame in frames:
+                try:
+                    program.test_run(frame, engine="checked", network=network, events=0)
+                except pf.ExecutionFault:
+                    return True
     return False

@@ -8,6 +8,7 @@ the contents of all maps afterwards. That happens with empty maps and with fille
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import filling
 import kernel
+import kernel_kfuncs
 import live_net
 import packets
 import rare_packets
@@ -26,6 +28,7 @@ from scored import Object
 import pktfilter as pf
 from pktfilter.network.system import read_system
 from pktfilter.objects import ObjectSpec, ProgramSpec
+from pktfilter.objects.kinds import helper_name
 
 TIERS = ("checked", "interp", "jit")
 PACKETS = 320
@@ -60,6 +63,10 @@ _UNREAD = (
 )
 
 
+Inside = Callable[..., Any]
+"""Runs a function in the namespace and returns its result."""
+
+
 @dataclass
 class Score:
     """What came out for one object."""
@@ -85,22 +92,29 @@ def frames(seed: int, count: int = PACKETS) -> list[bytes]:
     return made
 
 
+def _asks_device(program: ProgramSpec) -> bool:
+    return any(helper_name(number).startswith("xdp_metadata_") for number in program.helpers)
+
+
 def _flags(program: ProgramSpec) -> int:
-    return kernel.BPF_F_XDP_HAS_FRAGS if program.frags else 0
+    frags = kernel.BPF_F_XDP_HAS_FRAGS if program.frags else 0
+    return frags | (kernel.BPF_F_XDP_DEV_BOUND_ONLY if _asks_device(program) else 0)
 
 
 def kernel_verdict(
     spec: ObjectSpec, program: ProgramSpec, maps: dict[str, kernel.KernelMap]
 ) -> bool:
-    """Whether the kernel loads the program as the object has it."""
+    """Whether the kernel loads the program as the object has it; one that asks its device for metadata
+    is bound to a0 of the namespace."""
     try:
         with kernel.KernelProgram.load(
-            program.insns,
+            kernel_kfuncs.resolved(program.insns),
             license=spec.license,
             maps={number: maps[name] for number, name in program.map_refs.items()},
             prog_flags=_flags(program),
             log_level=0,
             expected_attach_type=ATTACH[program.attach],
+            ifindex=socket.if_nametoindex("a0") if _asks_device(program) else 0,
         ):
             return True
     except kernel.KernelError:
@@ -145,7 +159,7 @@ class Sides:
     def _loaded(self, program: ProgramSpec) -> kernel.KernelProgram:
         """As a program of an interface: a test run takes no other."""
         return kernel.KernelProgram.load(
-            program.insns,
+            kernel_kfuncs.resolved(program.insns),
             license=self.spec.license,
             maps={number: self.maps[name] for number, name in program.map_refs.items()},
             prog_flags=_flags(program),
@@ -217,14 +231,15 @@ def score(
     each: Object,
     frames_: list[bytes],
     network: pf.Network | None = None,
-    inside: Callable[[Callable[[], Score]], Score] | None = None,
+    inside: Inside | None = None,
 ) -> Score:
     """Everything about one object; `inside` runs a function in the network namespace of `network`."""
     spec = each.spec()
     spec.check_supported()
     asks = any(ASK_NETWORK & set(program.helpers) for program in spec.programs.values())
     if asks and inside is not None:
-        return inside(lambda: _score(each, frames_, network))
+        made: Score = inside(lambda: _score(each, frames_, network))
+        return made
     return _score(each, frames_, None)
 
 
@@ -243,16 +258,21 @@ def _score(each: Object, frames_: list[bytes], network: pf.Network | None) -> Sc
     return out
 
 
-def verdicts(each: Object) -> list[str]:
-    """Programs of the object on which the engine and the kernel differ, with what each says."""
+def verdicts(each: Object, inside: Inside | None = None) -> list[str]:
+    """Programs of the object that the engine and the kernel do not both accept, with what each says.
+
+    `inside` runs a function in the namespace of the score; without it this must be called there."""
+    made: list[str] = _verdicts(each) if inside is None else inside(lambda: _verdicts(each))
+    return made
+
+
+def _verdicts(each: Object) -> list[str]:
     spec, found = each.spec(), []
     spec.check_supported()
     with ExitStack() as stack:
         btf = spec.btf.raw if spec.btf else b""
         maps = {name: kernel_map(stack, m, btf) for name, m in spec.maps.items()}
         for name, program in spec.programs.items():
-            if (each.stem, name) == ("meta_hints", "meta_hints"):
-                continue
             ours, theirs = engine_verdict(spec, program), kernel_verdict(spec, program, maps)
             if not (ours and theirs):
                 found.append(f"{name}: accepted by the engine {ours}, by the kernel {theirs}")
@@ -260,7 +280,7 @@ def verdicts(each: Object) -> list[str]:
 
 
 @contextmanager
-def namespace() -> Iterator[tuple[pf.Network, Callable[[Callable[[], Score]], Score]]]:
+def namespace() -> Iterator[tuple[pf.Network, Inside]]:
     """A network namespace with routes of every kind for the addresses that the frames have, as the
     engine's network, and what runs a function inside. Needs the privilege to make one."""
     with live_net.namespace() as net:

@@ -6,7 +6,7 @@ each is met; the whole score is in docs/corpus.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import filling
@@ -21,28 +21,29 @@ import pktfilter as pf
 
 FRAMES = 40
 pytestmark = kernel.requires_kernel()
-Inside = Callable[[Callable[[], scoring.Score]], scoring.Score]
 
 
 def sample() -> list[scored.Object]:
     """One level of each source, in turn."""
-    chosen, without = [], scored.NOT_V1 | scored.REFUSED_AT_V1
+    chosen = []
     for index, stem in enumerate(scored.stems()):
         level = scored.LEVELS[index % len(scored.LEVELS)]
-        chosen.append(scored.Object(stem, "v3" if stem in without else level))
+        chosen.append(scored.Object(stem, "v3" if stem in scored.NOT_V1 else level))
     return chosen
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[tuple[pf.Network, Inside]]:
+def net() -> Iterator[tuple[pf.Network, scoring.Inside]]:
     with scoring.namespace() as made:
         yield made
 
 
 @pytest.mark.parametrize("each", sample(), ids=lambda e: f"{e.stem}.{e.level}")
-def test_same_verdict_and_results(each: scored.Object, net: tuple[pf.Network, Inside]) -> None:
+def test_same_verdict_and_results(
+    each: scored.Object, net: tuple[pf.Network, scoring.Inside]
+) -> None:
     pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
-    assert not scoring.verdicts(each)
+    assert not scoring.verdicts(each, net[1])
     done = scoring.score(each, scoring.frames(len(each.stem), FRAMES), *net)
     assert not done.differences, "\n".join(done.differences[:3])
     ran = [n for n in each.spec().programs if (each.stem, n) not in scoring.NO_TEST_RUN]
@@ -56,15 +57,6 @@ def test_frames_have_all_sizes() -> None:
     assert (sizes[0], sizes[-1]) == (14, 9000)
     assert sum(size > kernel.MAX_LINEAR for size in sizes) >= 20
     assert frames == scoring.frames(1)
-
-
-@pytest.mark.parametrize("stem", sorted(scored.REFUSED_AT_V1))
-def test_what_linux_refuses_at_v1(stem: str) -> None:
-    """Where Linux gives a reason the engine refuses too; what Linux gives up on may be accepted."""
-    each = scored.Object(stem, "v1")
-    (told,) = scoring.verdicts(each)
-    too_complex = stem == "payload_match"
-    assert told == f"{stem}: accepted by the engine {too_complex}, by the kernel False"
 
 
 @pytest.mark.parametrize("tier", scoring.TIERS)

@@ -23,6 +23,8 @@
  * one at each power of two behind: an endless loop that takes longer to come round runs into the budget instead. */
 #define ANCESTORS 64
 #define NEAR_ANCESTORS 8
+#define CACHE_LINE 64
+#define FETCHED_BYTES 256 /* header and first registers, where most states differ */
 
 static bool decide_path(struct pf_verifier *v, uint32_t insn, bool taken)
 {
@@ -207,6 +209,15 @@ static bool is_due(const struct pf_verifier *v, bool loop)
 		      v->cur.jumps >= SAVE_JUMPS && v->cur.steps >= SAVE_STEPS;
 }
 
+/* Long lists are cold: the next state is under way while this one is compared. */
+static void fetch_next(const struct pf_verifier *v, uint32_t s)
+{
+	const uint32_t next = v->saved[s].next;
+
+	for (uint32_t line = 0; next && line < FETCHED_BYTES; line += CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)v->saved[next].state + line);
+}
+
 static enum visit visit(struct pf_verifier *v, uint32_t i)
 {
 	const bool forced = v->at[i].flags & PF_V_FORCE;
@@ -217,6 +228,8 @@ static enum visit visit(struct pf_verifier *v, uint32_t i)
 	for (uint32_t *link = &v->at[i].states; *link && ancestors < ANCESTORS;) {
 		const uint32_t s = *link;
 		const bool in_progress = v->saved[s].branches != 0;
+
+		fetch_next(v, s);
 		const enum visit found = in_progress ? compare_in_progress(v, i, s, ancestors) : compare_complete(v, s);
 		if (found != VISIT_GO_ON)
 			return found;

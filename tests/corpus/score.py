@@ -42,7 +42,7 @@ def main() -> int:
     started, rows, bad, runs, programs = time.monotonic(), [], 0, 0, 0
     with scoring.namespace() as (network, inside):
         for each in chosen:
-            wrong = scoring.verdicts(each)
+            wrong = scoring.verdicts(each, inside)
             score = scoring.score(each, frames, network, inside)
             count = len(each.spec().programs)
             rows.append(

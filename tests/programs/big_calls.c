@@ -50,7 +50,7 @@ int big_calls(struct xdp_md *ctx)
         return XDP_PASS;
     input = ip->saddr ^ ip->daddr;
     w.value = ip->id;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < AT_V1(1, 2); i++) {
         EIGHT(CALL, 1)
         EIGHT(CALL, 2)
         EIGHT(CALL, 3)

@@ -23,7 +23,7 @@ int dhcp_options(struct xdp_md *ctx)
     offset = 14 + ip->ihl * 4 + 8 + 240;
     for (int i = 0; i < 32; i++) {
         __u8 value[16] = {0}, head[2];
-        __u32 len;
+        AT_V1(__u64, __u32) len;
 
         if (bpf_xdp_load_bytes(ctx, offset, head, 2) || head[0] == 255)
             break;

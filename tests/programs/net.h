@@ -130,4 +130,18 @@ inline_always void tally_at(void *map, __u32 index, __u64 bytes)
     }
 }
 
+/* What v1 needs said otherwise for Linux to follow it: tests/corpus/Makefile. At the end, so that no line moves. */
+#ifdef CORPUS_V1
+#define AT_V1(then, otherwise) then
+#else
+#define AT_V1(then, otherwise) otherwise
+#endif
+
+/* A mask that the compiler cannot leave out because it knows better. */
+inline_always __u64 masked(__u64 x, __u64 mask)
+{
+    asm volatile("%0 &= %1" : "+r"(x) : "r"(mask));
+    return x;
+}
+
 #endif

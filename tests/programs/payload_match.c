@@ -50,7 +50,7 @@ int payload_match(struct xdp_md *ctx)
     if (!tcp || tcp->doff < 5)
         return XDP_DROP;
     p = (void *)tcp + tcp->doff * 4;
-    for (int i = 0; i < 96; i++) {
+    for (int i = 0; i < AT_V1(16, 96); i++) {
         if ((void *)(p + 1) > c.end)
             break;
         state = step[state & (STATES - 1)][class_of(*p) & 7];

@@ -47,7 +47,7 @@ int port_knock(struct xdp_md *ctx)
     if (port == guarded)
         return v->step == KNOCKS ? XDP_PASS : XDP_DROP;
     if (v->step < KNOCKS) {
-        if (port == sequence[v->step]) {
+        if (port == sequence[AT_V1(masked(v->step, 3), v->step)]) {
             v->step++;
         } else {
             v->step = 0;
