@@ -86,6 +86,8 @@ def _facts(result: ReplayResult) -> list[str]:
         from .report_live import sent_line
 
         lines.append(sent_line(result.injected))
+    if result.events is not None:
+        lines.append(events_line(result.events))
     if result.faults:
         lines.append(
             f"{result.faults:,} runs were stopped by the checked interpreter (counted as ABORTED)"
@@ -94,6 +96,12 @@ def _facts(result: ReplayResult) -> list[str]:
     if result.interrupted:
         lines.append("interrupted: the figures are of what was processed before")
     return lines
+
+
+def events_line(events: Any) -> str:
+    """What became of events."""
+    lost = f", {events.lost:,} lost for want of room" if events.lost else ""
+    return f"{events.delivered:,} events{lost}"
 
 
 def redirect_lines(redirects: Mapping[str, Any]) -> list[str]:

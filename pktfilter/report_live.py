@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .report import rate, redirect_lines
+from .report import events_line, rate, redirect_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -143,6 +143,7 @@ def _facts(result: LiveResult) -> list[str]:
     lines += [sent_line(sent) for sent in result.sent if sent.attempted]
     if result.redirects:
         lines += redirect_lines(result.redirects)
+    lines += [events_line(result.events)] if result.events is not None else []
     lines += [f"{result.uncovered:,} packets saw no program"] if result.uncovered else []
     lines += [
         f"{count:,} packets written to {'standard output' if path == '-' else path}"

@@ -1,6 +1,7 @@
 /* replay.c - reading, running and flushing until something ends it. */
 #include "run.h"
 
+#include "../helper/events.h"
 #include "../hook/clock.h"
 
 /* The next batch, at most `room` packets of it (L5). An error comes without packets (D2). */
@@ -20,6 +21,13 @@ static enum pf_err read_batch(struct pf_source *source, struct pf_batch *batch, 
 	batch->first = at;
 	batch->capacity = capacity;
 	return err;
+}
+
+/* Should the owner take the events before the next batch adds to them? */
+static int events_due(const struct pf_worker *w)
+{
+	const struct pf_events *events = w->exec->events;
+	return events && (events->used > events->capacity / 2 || events->lost);
 }
 
 enum pf_err pf_replay_step(struct pf_worker *w, struct pf_source *source, struct pf_batch *batch, struct pf_sink *sink,
@@ -52,6 +60,6 @@ enum pf_err pf_replay_step(struct pf_worker *w, struct pf_source *source, struct
 			if (err)
 				return err;
 		}
-	} while (slice_ns == UINT64_MAX || pf_clock_ns() - start < slice_ns);
+	} while (!events_due(w) && (slice_ns == UINT64_MAX || pf_clock_ns() - start < slice_ns));
 	return PF_OK;
 }

@@ -29,6 +29,7 @@ struct pf_worker_options {
 	uint32_t ingress_ifindex; /* 0: 1 */
 	uint32_t rx_queue_index;
 	uint8_t trace;         /* keep the text of trace_printk in exec->trace */
+	uint64_t events;       /* bytes of a buffer for events (events.h); 0: nobody listens */
 	struct pf_net *net;    /* network.h: the worker takes a reference; NULL: the empty network */
 	const char *name;      /* for reports of a stalled grace period; NULL: "worker" */
 };
@@ -72,7 +73,7 @@ enum pf_replay_end { PF_REPLAY_MORE, PF_REPLAY_UNTIL, PF_REPLAY_DONE, PF_REPLAY_
 /* Reads and runs batches until packet index `until` (UINT64_MAX: none), the end of the source, or `slice_ns` passed
  * (UINT64_MAX: no limit; else at least one batch runs). A read that a signal interrupted, or that found nothing yet in a
  * source that does not wait, ends the step with PF_REPLAY_MORE; PF_REPLAY_LINK: the source waits for an interface to be
- * accepted (reader.h, R8). The next packet's index is batch->first + batch->n, also
+ * accepted (reader.h, R8). A step also ends, with PF_REPLAY_MORE, once half of the buffer for events is used. The next packet's index is batch->first + batch->n, also
  * after an error and for the next source of several. Errors: the source's or the sink's, after everything before was run
  * and flushed. */
 PF_API enum pf_err pf_replay_step(struct pf_worker *worker, struct pf_source *source, struct pf_batch *batch,

@@ -1,6 +1,7 @@
 /* worker.c - a worker's and a batch's beginning and end. */
 #include "route.h"
 
+#include "../helper/events.h"
 #include "../helper/network.h"
 
 #include <stdlib.h>
@@ -18,6 +19,11 @@ static enum pf_err prepare_exec(struct pf_worker *w, const struct pf_worker_opti
 	if (options->trace) {
 		x->trace = calloc(1, sizeof(*x->trace));
 		if (!x->trace)
+			return nomem(diag);
+	}
+	if (options->events) {
+		x->events = pf_events_create(options->events);
+		if (!x->events)
 			return nomem(diag);
 	}
 	if (options->net)
@@ -78,6 +84,8 @@ void pf_worker_destroy(struct pf_worker *w)
 	if (w->exec) {
 		free(w->exec->trace);
 		w->exec->trace = NULL;
+		free(w->exec->events);
+		w->exec->events = NULL;
 		pf_exec_destroy(w->exec);
 	}
 	if (w->second)

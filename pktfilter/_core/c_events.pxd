@@ -1,6 +1,8 @@
 """csrc/helper/events.h"""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from pktfilter._core.c_prog cimport pf_events
+
 
 cdef extern from "helper/events.h" nogil:
     struct pf_event:

@@ -55,6 +55,7 @@ cdef extern from "prog/registers.h" nogil:
 
 
 cdef extern from "helper/exec.h" nogil:
+    struct pf_events
     struct pf_observer
     struct pf_fault:
         pf_diag diag
@@ -68,6 +69,7 @@ cdef extern from "helper/exec.h" nogil:
         uint64_t seed
         pf_fault fault
         pf_trace *trace
+        pf_events *events
         pf_observer *observer
     pf_err pf_exec_create(pf_exec **x)
     void pf_exec_destroy(pf_exec *x)

@@ -50,6 +50,7 @@ cdef extern from "run/run.h" nogil:
         pf_net *net
         const char *name
         uint8_t trace
+        uint64_t events
     struct pf_worker:
         pf_exec *exec
         pf_run_stats stats

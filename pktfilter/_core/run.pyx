@@ -35,7 +35,8 @@ cdef class Worker:
 
     def __cinit__(self, DatapathRef datapath not None, uint32_t hook, *, uint32_t batch, uint32_t cpu, uint64_t seed,
                   uint32_t linear_limit, uint64_t budget=0, uint32_t ingress_ifindex=1, uint32_t rx_queue=0,
-                  str name="worker", bint trace=False, NetRef network=None, Observer observer=None):
+                  str name="worker", bint trace=False, NetRef network=None, Observer observer=None,
+                  uint64_t events=0):
         cdef pf_worker_options o
         cdef pf_diag diag
         cdef pf_err err
@@ -45,6 +46,7 @@ cdef class Worker:
         o.ingress_ifindex, o.rx_queue_index = ingress_ifindex, rx_queue
         o.name = self.name
         o.trace = trace
+        o.events = events
         o.net = NULL if network is None else network.ptr
         self.batch = pf_batch_create(batch)
         if self.batch is NULL:
@@ -176,6 +178,17 @@ cdef class Worker:
         if self.ptr.exec.trace is NULL:
             return [], 0
         return drain(self.ptr.exec.trace)
+
+
+    def drain_events(self):
+        """Rows of `drain_events` since the last call, and how many events found no room."""
+        cdef pf_events *events = self.ptr.exec.events
+        if events is NULL:
+            return [], 0
+        lost = events.lost
+        rows = drain_events(events)
+        events.lost = 0
+        return rows, lost
 
 
 cdef tuple drain(pf_trace *trace):

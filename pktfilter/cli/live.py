@@ -19,6 +19,7 @@ from ..sinks import WRITE_CHOICES
 from ..sources.live import SNAPLEN_MAX, SNAPLEN_MIN
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .environment import environment_options
+from .events import event_options, events_of
 from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
@@ -136,6 +137,7 @@ _SECONDS = click.FloatRange(0, 86400 * 365, min_open=True)
     help="How long the kernel may keep packets back to fill a block. [default: 10; with --out 1]",
 )
 @port_option("IFACE")
+@event_options
 @network_option
 @engine_option
 @batch_option(DEFAULT_LIVE_BATCH)
@@ -196,12 +198,16 @@ def live_command(
     if files is not None and not (rotate_bytes or rotate_seconds):
         raise UsageError("--files is about rotation", hint="add --rotate-size or --rotate-time")
     resolve_engine(engine)
-    kept = map_files_of(rest)
+    kept, events = map_files_of(rest), events_of(rest)
     hook = Hook("ingress")
-    to_stdout = write == "-" or kept.to_stdout
+    if write == "-" and events.to_stdout:
+        raise UsageError("standard output takes one thing", hint="add --events-to FILE")
+    taken = write == "-" or events.to_stdout
+    to_stdout = taken or kept.to_stdout
     obj, program = load_program(prog, verify=not unverified, edit=kept.resize_own)
     others = [text.partition("=")[2] for text in ports] + ([write] if write else [])
-    kept.check(obj, write == "-", others)
+    kept.check(obj, taken, [*others, *events.names])
+    events.check([obj.path, *others])
     kept.load(obj)
     link = hook.attach(program)
     announced: list[str] = []  # said once the interfaces are open
@@ -233,10 +239,13 @@ def live_command(
             on_progress=on_progress,
             on_start=None if quiet else lambda run: _announce(run, announced),
             on_trace=print_trace,
+            on_event=events.on_event,
+            event_buffer=events.buffer,
             ports=ports_of(ports),
             network=read_network(network),
         )  # fmt: skip
         with (
+            events.opened(),
             controlled(
                 hook.datapath,
                 f"live {interface} {prog}",

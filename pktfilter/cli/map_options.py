@@ -135,7 +135,7 @@ class MapFiles:
             raise UsageError("two dumps go to one file", found=twice[0])
         for name in (obj.path, *used):
             for output in outputs:
-                if output != "-" and _same_file(output, name):
+                if output != "-" and same_file(output, name):
                     raise InputError("a dump would replace a file of the run", file=output)
 
     def load(self, obj: Object) -> None:
@@ -170,7 +170,8 @@ class MapFiles:
             dump_all(now, self.dump_all)
 
 
-def _same_file(output: str, name: str) -> bool:
+def same_file(output: str, name: str) -> bool:
+    """Whether writing `output` would replace the file `name`."""
     try:
         return stat.S_ISREG(os.stat(output).st_mode) and os.path.samefile(output, name)
     except OSError:

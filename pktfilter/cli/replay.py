@@ -19,6 +19,7 @@ from ..sinks import WRITE_CHOICES
 from ..sources.files import expand
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .environment import environment_options
+from .events import event_options, events_of
 from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
@@ -121,6 +122,7 @@ def _swap_option(text: str) -> tuple[int, str]:
     "each program ran 1000 packets.",
 )
 @port_option("FILE")
+@event_options
 @network_option
 @timing_options
 @map_options
@@ -167,16 +169,20 @@ def replay_command(
         )
     check_trial_options(shadow, canary, fraction, guard, swaps)
     resolve_engine(engine)
-    files = map_files_of(rest)
+    files, events = map_files_of(rest), events_of(rest)
     timed = timing_of(rest, workers)
     parsed = [_swap_option(text) for text in swaps]
-    to_stdout = write == "-" or files.to_stdout or any(text.endswith("=-") for text in ports)
+    taken = [write == "-", events.to_stdout, *(text.endswith("=-") for text in ports)]
+    to_stdout = files.to_stdout or any(taken)
     loaded: dict[str, Program] = {}
     obj, loaded[prog] = load_program(
         prog, verify=not unverified, workers=workers, edit=files.resize_own
     )
-    others = [text.partition("=")[2] for text in ports] + ([write] if write else [])
-    files.check(obj, write == "-", [*expand(inputs), *others])
+    others = [text.partition("=")[2] for text in ports] + ([write] if write else []) + events.names
+    files.check(obj, sum(taken) > 0, [*expand(inputs), *others])
+    events.check([obj.path, *expand(inputs), *others[:-1]] if events.names else [])
+    if sum(taken) > 1:
+        raise UsageError("standard output takes one thing", hint="name files for the others")
     files.load(obj)
 
     def program(text: str) -> Program:
@@ -207,12 +213,15 @@ def replay_command(
             swaps=plan,
             on_progress=on_progress,
             on_trace=print_trace,
+            on_event=events.on_event,
+            event_buffer=events.buffer,
             ports=ports_of(ports),
             network=read_network(network),
             **timed,
         )
         after = LONG_SECONDS if control is None else 0.0
         with (
+            events.opened(),
             controlled(
                 hook.datapath, f"replay {prog}", path=control, after=after, edit=files.resize
             ),

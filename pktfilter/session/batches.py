@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .._core.run import Worker
 from ..errors import CaptureError, InputError, InterfaceError
 from ..expressions import ETHERNET
+from ..handles.events import EVENT_BYTES_MAX, Event
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
 from ..network import Network, network_ref
@@ -30,7 +31,7 @@ class Batch:
     (uint32, bytes as captured), `timestamps_ns` (int64, since the epoch); `generation` of the datapath
     whose world ran the batch; `first` is the index of its first packet. `arms` (uint8): 1 where a
     canary's candidate decided; `generations` (uint64): of the link whose program decided, 0 where no
-    program ran.
+    program ran. `events` are those of the batch, in order, if they were asked for.
     """
 
     verdicts: np.ndarray[Any, Any]
@@ -41,6 +42,8 @@ class Batch:
     first: int
     arms: np.ndarray[Any, Any]
     generations: np.ndarray[Any, Any]
+    events: list[Event] = field(default_factory=list)
+    events_lost: int = 0
 
     def __len__(self) -> int:
         return len(self.verdicts)
@@ -56,14 +59,22 @@ def batches(
     linear: str = "kernel",
     as_ethernet: bool = False,
     network: Network | None = None,
+    events: int = 0,
 ) -> Iterator[Batch]:
     """Runs the inputs through the hook one batch at a time; between two batches anything may change.
 
-    `network`: what bpf_fib_lookup and its like ask (None: an empty one).
+    `network`: what bpf_fib_lookup and its like ask (None: an empty one). `events`: bytes of a buffer for the events
+    of one batch (`Batch.events`; what finds no room is in `Batch.events_lost`); 0: nobody listens.
     A `LiveSource` stays the caller's to close; it goes on until its `stop`.
     Raises `CaptureError` at damage, after every packet before it was yielded.
     """
     check_options(hook, batch, 1, seed)
+    if not 0 <= events <= EVENT_BYTES_MAX:
+        raise InputError(
+            "the buffer for events is out of range",
+            found=events,
+            expected=f"0 to {EVENT_BYTES_MAX} bytes",
+        )
     if linear not in LINEAR:
         raise InputError("no such geometry", found=linear, expected="kernel or full")
     resolve_engine(engine)
@@ -77,6 +88,7 @@ def batches(
         linear_limit=LINEAR[linear],
         name="batches-0",
         network=network_ref(network),
+        events=events,
     )
     if isinstance(inputs, LiveSource):
         return _live_batches(inputs, hook, worker, batch, engine)
@@ -102,6 +114,7 @@ def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
     if n == -1:
         raise _NewInterface
     n = n or 0
+    rows, lost = worker.drain_events()
     return Batch(
         actions[:n],
         retvals[:n],
@@ -111,6 +124,8 @@ def _one(reader: PacketSource, worker: Worker, size: int) -> Batch | None:
         first,
         arms[:n],
         generations[:n],
+        [Event(*row) for row in rows],
+        lost,
     )
 
 

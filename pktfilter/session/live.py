@@ -21,8 +21,10 @@ from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, i
 from .live_results import GenerationReport, LiveResult, SentCounts
 from .options import check_options
 from .ports import Destinations, PortKey, PortTarget, redirects
+from .told import EVENT_BUFFER, Told
 
 if TYPE_CHECKING:
+    from ..handles.events import Event
     from ..handles.tiers import TierUp
 
 #: A block of the ring is a batch; one of more packets makes several.
@@ -77,6 +79,8 @@ class Live:
         on_trace: Callable[[list[str], int], None] | None = None,
         network: Network | None = None,
         ports: Mapping[PortKey, PortTarget] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        event_buffer: int = EVENT_BUFFER,
     ) -> None:
         check_options(hook, batch, 1, seed)
         resolve_engine(engine)
@@ -97,7 +101,8 @@ class Live:
         self._count, self._seconds, self._size = count, seconds, size
         self._engine = engine
         self._on_progress, self._progress_seconds = on_progress, progress_seconds
-        self._on_start, self._on_trace = on_start, on_trace
+        self._on_start = on_start
+        self._told = Told(on_trace, on_event, event_buffer)
         self._write = write
         self._write_options: dict[str, Any] = {
             "actions": tuple(write_actions),
@@ -126,8 +131,9 @@ class Live:
             seed=seed,
             linear_limit=LINEAR[linear],
             name="live-0",
-            trace=on_trace is not None,
+            trace=self._told.traced,
             network=network_ref(network),
+            events=self._told.buffer,
         )
         self.errors: list[PktfilterError] = []
         #: Packets by file of a port.
@@ -234,7 +240,7 @@ class Live:
                     self._ended = "time"
                     return
             end = self._worker.step(source.reader, out, until, 0 if sized else left)
-            self._drain_trace()
+            self._told.drain(self._worker)
             if end == REPLAY_UNTIL:
                 self._ended = "count"
                 return
@@ -253,14 +259,8 @@ class Live:
                 shown = now
                 self._on_progress(self.snapshot())
 
-    def _drain_trace(self) -> None:
-        if self._on_trace is not None:
-            lines, lost = self._worker.drain_trace()
-            if lines or lost:
-                self._on_trace(lines, lost)
-
     def _finish(self) -> None:
-        self._drain_trace()
+        self._told.drain(self._worker)
         if self._ports is not None and self._source is not None:
             self._ports.finish(self._source.reader.iface(0), self)
         if self._sink is None or self._source is None:
@@ -305,6 +305,7 @@ class Live:
             compile_s=0.0 if self._tiers is None else self._tiers.seconds,
             tier_ups=0 if self._tiers is None else self._tiers.tier_ups,
             compiled=[] if self._tiers is None else list(self._tiers.compiled),
+            events=self._told.events,
             errors=list(self.errors),
         )
 

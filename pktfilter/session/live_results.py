@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PktfilterError
 from ..sources.live import InterfaceCounts
+from .told import EventCounts
 
 if TYPE_CHECKING:
     from ..handles.tiers import Compiled
@@ -82,6 +83,8 @@ class LiveResult:
     compile_s: float = 0.0
     tier_ups: int = 0
     compiled: list[Compiled] = field(default_factory=list)
+    #: None: nobody listened.
+    events: EventCounts | None = None
     errors: list[PktfilterError] = field(default_factory=list)
 
     @property
@@ -97,6 +100,7 @@ class LiveResult:
         }
         result["interfaces"] = [entry.to_json() for entry in self.interfaces]
         result["compiled"] = [asdict(entry) for entry in self.compiled]
+        result["events"] = None if self.events is None else asdict(self.events)
         result["redirects"] = {port: asdict(row) for port, row in self.redirects.items()}
         result["sent"] = [asdict(entry) for entry in self.sent]
         result["generations"] = [asdict(entry) for entry in self.generations]

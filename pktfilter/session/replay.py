@@ -39,11 +39,13 @@ from .pacing import Timing, check_injection, sending_failed
 from .ports import Destinations, PortKey, PortTarget, redirects
 from .results import InputReport, Progress, ReplayResult, SwapReport
 from .runner import Runner, RunnerOptions
+from .told import EVENT_BUFFER, Told
 
 if TYPE_CHECKING:
     from .._core.io import PacketSink, PacketSource
     from .._core.observe import Observer
     from ..errors import PktfilterError
+    from ..handles.events import Event
     from ..handles.tiers import TierUp
     from .injection import Injector
     from .spans import TimeLike
@@ -85,6 +87,8 @@ class Replay:
         ports: Mapping[PortKey, PortTarget] | None = None,
         network: Network | None = None,
         observer: Observer | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        event_buffer: int = EVENT_BUFFER,
     ) -> None:
         check_options(hook, batch, workers, seed)
         check_observer(observer, engine, workers)
@@ -121,19 +125,21 @@ class Replay:
         self.hook = hook
         self._swaps = sorted(swaps, key=lambda swap: swap[0])
         self._as_ethernet = as_ethernet
-        self._on_progress, self._on_trace = on_progress, on_trace
+        self._on_progress = on_progress
+        self._told = Told(on_trace, on_event, event_buffer, workers)
         self._stopped = False
         self._result = ReplayResult(workers=workers, batch=batch, seed=seed)
         self._runner_options = RunnerOptions(
             batch=batch,
             seed=seed,
             linear=linear,
-            trace=on_trace is not None,
+            trace=self._told.traced,
             unordered=unordered,
             # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
-            overlap=False if self._timing.paced else overlap,
+            overlap=False if self._timing.paced or on_event is not None else overlap,
             network=network_ref(network),
             observer=observer,
+            events=self._told.buffer,
         )
         self._write, self._actions, self._comment = write, tuple(write_actions), comment
         self._total = self._timing.total(total_size(self.names))
@@ -286,7 +292,7 @@ class Replay:
                 self._swap()
                 continue
             end = self._runner.step(packets, out, until, SLICE_NS)
-            self._trace()
+            self._told.drain(self._runner)
             if end == REPLAY_DONE:
                 return
             if end == REPLAY_LINK:
@@ -297,13 +303,7 @@ class Replay:
 
     def _drain(self, packets: PacketSource, out: PacketSink | None) -> None:
         self._runner.drain(packets, out)
-        self._trace()
-
-    def _trace(self) -> None:
-        if self._on_trace is not None:
-            lines, lost = self._runner.drain_trace()
-            if lines or lost:
-                self._on_trace(lines, lost)
+        self._told.drain(self._runner)
 
     def _remaining(self) -> float | None:
         """Seconds that the inputs take from here, at the rate so far; None: nobody can know."""
@@ -346,6 +346,7 @@ class Replay:
 
     def _collect(self) -> None:
         result, stats = self._result, self._runner.stats()
+        result.events = self._told.events
         result.verify_s = (
             sum(p.verification.elapsed_us for p in self._running if p.verification is not None)
             / 1e6
@@ -379,7 +380,9 @@ def replay(inputs: PathLike | Iterable[PathLike], hook: Hook, **options: Any) ->
     capture that is kept, in seconds; None: any), `inject` (an interface out of which PASS, TX and REDIRECT
     send). `ports` gives redirected packets destinations: {3: "out3.pcap", "cpu:2": callable, 4: None}
     (`session.ports`); packets for others are errors. `network`: what bpf_fib_lookup and its like ask.
-    `observer` is told every step of the checked interpreter (`pktfilter.insight`).
+    `on_event` is called with each event that a program sends (`Event`), between batches; `event_buffer` bytes
+    are kept until then, and what finds no room is counted. `observer` is told every step of the checked
+    interpreter (`pktfilter.insight`).
 
     An input that ends damaged is processed up to the damage: `result.inputs[i].truncated` is set and
     `result.errors` says why. One that cannot be read at all raises `CaptureError`, a failed output

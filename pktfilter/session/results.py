@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .injection import Injection
     from .pacing import TimingReport
     from .ports import Redirects
+    from .told import EventCounts
 
 
 @dataclass()
@@ -79,6 +80,8 @@ class ReplayResult:
     trial: TrialReport | None = None
     timing: TimingReport | None = None
     injected: Injection | None = None
+    #: None: nobody listened.
+    events: EventCounts | None = None
     errors: list[PktfilterError] = field(default_factory=list)
 
     def note_stats(self, stats: dict[str, Any]) -> None:
@@ -106,6 +109,7 @@ class ReplayResult:
         result["swaps"] = [asdict(swap) for swap in self.swaps]
         result["compiled"] = [asdict(entry) for entry in self.compiled]
         result["inputs"] = [asdict(entry) for entry in self.inputs]
+        result["events"] = None if self.events is None else asdict(self.events)
         result["redirects"] = {port: asdict(row) for port, row in self.redirects.items()}
         result["trial"] = None if self.trial is None else self.trial.to_json()
         result["timing"] = None if self.timing is None else self.timing.to_json()

@@ -36,6 +36,7 @@ class RunnerOptions:
     overlap: bool | None
     network: NetRef | None = None
     observer: Observer | None = None
+    events: int = 0
 
 
 class Runner:
@@ -55,6 +56,7 @@ class Runner:
                 trace=options.trace,
                 network=options.network,
                 observer=options.observer,
+                events=options.events,
             )
             for number, cpu in enumerate(cpus)
         ]
@@ -102,6 +104,11 @@ class Runner:
         """Lines of trace_printk since the last call, by worker, and how many were lost."""
         lines, lost = (self._pipeline or self.workers[0]).drain_trace()
         return list(lines), int(lost)
+
+    def drain_events(self) -> tuple[list[Any], int]:
+        """Events since the last call, and how many found no room: of the one worker that there is then."""
+        rows, lost = self.workers[0].drain_events()
+        return list(rows), int(lost)
 
     def close(self) -> None:
         """Ends the threads."""
