@@ -195,6 +195,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 		add_wide(c, dst, 4, take(b)); /* becomes a distance in aim */
 		break;
 	case PF_ARG_SPIN_LOCK:
+	case PF_ARG_SOCKET:
 		add(c, I(0xbf, dst, VALUE_R9, 0, 0));
 		break;
 	case PF_ARG_CALLBACK_CTX:

@@ -54,12 +54,6 @@ ROWS = frozenset(
 PENDING = frozenset(
     {
         "map ringbuf",
-        "helper skc_lookup_tcp",
-        "helper sk_lookup_tcp",
-        "helper sk_lookup_udp",
-        "helper sk_release",
-        "helper tcp_check_syncookie",
-        "helper tcp_gen_syncookie",
         "helper dynptr_write",
         "kfunc dynptr_from_xdp",
         "kfunc dynptr_slice",

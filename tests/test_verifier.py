@@ -131,7 +131,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 
 # What cases need beyond the basics, and the engine has.
-SUPPORTED = {"spin_lock"}
+SUPPORTED = {"spin_lock", "sk_lookup"}
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 /* check.c - helper arguments in a checked run: does what the program passes fit the helper's row? */
 #include "exec.h"
+#include "sockets.h"
 
 #include <stddef.h>
 
@@ -123,6 +124,8 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return value < MEM_MAX;
 	case PF_ARG_FUNC:
 		return is_func(x->prog, value);
+	case PF_ARG_SOCKET: /* or what a lookup in an xskmap gives */
+		return pf_net_socket(x->net, value) || pf_exec_readable(x, value, 4);
 	case PF_ARG_SPIN_LOCK:
 		return pf_exec_is_lock(x, value);
 	case PF_ARG_CALLBACK_CTX: /* Linux takes a stack pointer with any offset; only the callback follows it, checked */

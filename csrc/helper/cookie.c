@@ -5,7 +5,7 @@
  * and the MSS in it again; cookies of this minute and the one before are taken.
  */
 #include "groups.h"
-#include "network.h"
+#include "sockets.h"
 
 #include <string.h>
 
@@ -162,30 +162,38 @@ static uint64_t check(const struct connection *c, uint64_t tcp)
 	return kind < MSS_KINDS ? 0 : (uint64_t)-PF_EACCES;
 }
 
+uint64_t pf_cookie_make(const struct pf_exec *x, int ipv6, uint64_t ip, uint64_t tcp, uint32_t size)
+{
+	const struct connection c = connect_of(x, ipv6, ip, tcp);
+	return make(&c, tcp, size, ipv6 ? MSS_DEFAULT_IPV6 : MSS_DEFAULT_IPV4);
+}
+
+uint64_t pf_cookie_check(const struct pf_exec *x, int ipv6, uint64_t ip, uint64_t tcp)
+{
+	const struct connection c = connect_of(x, ipv6, ip, tcp);
+	return check(&c, tcp);
+}
+
 PF_HELPER_FN(tcp_raw_gen_syncookie_ipv4)
 {
 	PF_UNUSED(r4, r5);
-	const struct connection c = connect_of(x, 0, r1, r2);
-	return make(&c, r2, (uint32_t)r3, MSS_DEFAULT_IPV4);
+	return pf_cookie_make(x, 0, r1, r2, (uint32_t)r3);
 }
 
 PF_HELPER_FN(tcp_raw_gen_syncookie_ipv6)
 {
 	PF_UNUSED(r4, r5);
-	const struct connection c = connect_of(x, 1, r1, r2);
-	return make(&c, r2, (uint32_t)r3, MSS_DEFAULT_IPV6);
+	return pf_cookie_make(x, 1, r1, r2, (uint32_t)r3);
 }
 
 PF_HELPER_FN(tcp_raw_check_syncookie_ipv4)
 {
 	PF_UNUSED(r3, r4, r5);
-	const struct connection c = connect_of(x, 0, r1, r2);
-	return check(&c, r2);
+	return pf_cookie_check(x, 0, r1, r2);
 }
 
 PF_HELPER_FN(tcp_raw_check_syncookie_ipv6)
 {
 	PF_UNUSED(r3, r4, r5);
-	const struct connection c = connect_of(x, 1, r1, r2);
-	return check(&c, r2);
+	return pf_cookie_check(x, 1, r1, r2);
 }

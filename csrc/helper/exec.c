@@ -1,5 +1,6 @@
 /* exec.c - the execution state, and the regions a checked run may touch (E5). */
 #include "exec.h"
+#include "sockets.h"
 
 #include "../map/spin.h"
 
@@ -178,7 +179,10 @@ int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size)
 	for (const struct pf_visiting *v = x->visiting; v; v = v->outer)
 		if (inside(address, size, at(v->key), v->key_size))
 			return 1;
-	return in_maps(x, address, size);
+	if (in_maps(x, address, size))
+		return 1;
+	const struct pf_net_socket *socket = pf_net_socket(x->net, address);
+	return socket && inside(address, size, at(&socket->image), sizeof(socket->image));
 }
 
 int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size)

@@ -8,7 +8,7 @@
  *   E4 Random numbers are a function of seed, packet index and call number alone (design section 7).
  *   E5 In checked mode every address a program uses is inside a region it was given: its packet, its stack frames,
  *      its ctx, value areas of its own maps, and of maps it got from a lookup in this run (grants), and the key of the
- *      element that bpf_for_each_map_elem is at.
+ *      element that bpf_for_each_map_elem is at, and, to read, the sockets of its network.
  *   E6 Frames grow downward: r10 of frame k is stack + (PF_STACK_DEPTH - k) * PF_STACK_FRAME, so that the frames in use
  *      are one region and what lies below the running one is not in it.
  *   E7 A program that a subprogram tail-calls has PF_STACK_FRAMES of its own, from the frame it replaced (`floor`); the

@@ -1,5 +1,5 @@
 /* network.c - a snapshot of a network: copied, sorted, grouped, searched. */
-#include "network.h"
+#include "sockets.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +171,7 @@ static void destroy(struct pf_ref *ref)
 	free(net->t.neighbours);
 	free(net->t.sources);
 	free(net->t.rules);
+	free(net->t.sockets);
 	free(net->groups);
 	free(net);
 }
@@ -193,12 +194,14 @@ enum pf_err pf_net_create(const struct pf_net_tables *from, struct pf_net **out)
 	t->neighbour_count = from->neighbour_count;
 	t->source_count = from->source_count;
 	t->rule_count = from->rule_count;
+	t->socket_count = from->socket_count;
 	int done = copy(&t->links, from->links, t->link_count, sizeof(*t->links), by_link) &&
 		   copy(&t->hops, from->hops, t->hop_count, sizeof(*t->hops), NULL) &&
 		   copy(&t->routes, from->routes, t->route_count, sizeof(*t->routes), by_route) &&
 		   copy(&t->neighbours, from->neighbours, t->neighbour_count, sizeof(*t->neighbours), by_neighbour) &&
 		   copy(&t->sources, from->sources, t->source_count, sizeof(*t->sources), NULL) &&
-		   copy(&t->rules, from->rules, t->rule_count, sizeof(*t->rules), by_rule);
+		   copy(&t->rules, from->rules, t->rule_count, sizeof(*t->rules), by_rule) &&
+		   copy(&t->sockets, from->sockets, t->socket_count, sizeof(*t->sockets), NULL);
 	if (done && t->merged)
 		merge(net);
 	done = done && group(net);

@@ -1,4 +1,4 @@
-/* network.h - the network around the program: what bpf_fib_lookup, bpf_check_mtu and the SYN cookie helpers ask.
+/* network.h - the network around the program: what bpf_fib_lookup, bpf_check_mtu, the SYN cookie and socket helpers ask.
  *
  * Terms
  *   link      a network device, by ifindex
@@ -88,6 +88,8 @@ struct pf_net_rule {
 	uint8_t action;            /* enum pf_route_type: UNICAST asks the table; the others end the lookup */
 };
 
+struct pf_net_socket; /* sockets.h */
+
 struct pf_net_tables {
 	struct pf_net_link *links;
 	struct pf_net_hop *hops;
@@ -95,7 +97,8 @@ struct pf_net_tables {
 	struct pf_net_neighbour *neighbours;
 	struct pf_net_source *sources;
 	struct pf_net_rule *rules;
-	uint32_t link_count, hop_count, route_count, neighbour_count, source_count, rule_count;
+	struct pf_net_socket *sockets;
+	uint32_t link_count, hop_count, route_count, neighbour_count, source_count, rule_count, socket_count;
 	uint8_t merged;            /* IPv4: the rules are Linux's own */
 	uint8_t cookie_keys[4][16]; /* IPv4: two keys; IPv6: two keys */
 };

@@ -4,6 +4,7 @@
 #include "plant.h"
 #include "lock.h"
 #include "precision.h"
+#include "refs.h"
 
 void pf_v_each_reg(struct pf_verifier *v, void (*visit)(struct pf_verifier *v, struct pf_vreg *r, void *user),
 		   void *user)
@@ -157,7 +158,8 @@ static void refine_edge(struct pf_verifier *v, const struct edge *e, bool taken)
 
 static bool never_null(const struct pf_vreg *r)
 {
-	return !r->null && (r->kind == PF_V_VALUE || r->kind == PF_V_KEY || r->kind == PF_V_MAP || r->kind == PF_V_MEM);
+	return !r->null && (r->kind == PF_V_VALUE || r->kind == PF_V_KEY || r->kind == PF_V_MAP || r->kind == PF_V_MEM ||
+			    pf_v_is_socket(r));
 }
 
 static bool against_null(const struct operands *o, struct pf_vreg **pointer)
@@ -199,7 +201,7 @@ static void settle_null(struct pf_verifier *v, struct pf_vreg *r, void *user)
 		pf_v_set_const(v, r, 0);
 	} else {
 		r->null = 0;
-		if (!pf_lock_of(v, r))
+		if (!pf_lock_of(v, r) && !r->acquired)
 			r->id = 0;
 	}
 }
@@ -315,6 +317,8 @@ bool pf_branch_refine(struct pf_verifier *v, uint32_t i, bool taken)
 			return !(null && never_null(pointer));
 		mark_operands(v, &o);
 		struct nullness n = { pointer->id, null };
+		if (null && pointer->acquired)
+			pf_refs_forget(v, n.id);
 		pf_v_each_reg(v, settle_null, &n);
 	}
 	return true;

@@ -4,6 +4,7 @@
 #include "lock.h"
 #include "precision.h"
 #include "prune.h"
+#include "refs.h"
 #include "step.h"
 
 struct call {
@@ -105,6 +106,11 @@ static bool takes_packet(uint32_t helper)
 	case PF_HELPER_ID_map_lookup_percpu_elem:
 	case PF_HELPER_ID_map_push_elem:
 	case PF_HELPER_ID_csum_diff:
+	case PF_HELPER_ID_sk_lookup_tcp:
+	case PF_HELPER_ID_sk_lookup_udp:
+	case PF_HELPER_ID_skc_lookup_tcp:
+	case PF_HELPER_ID_tcp_check_syncookie:
+	case PF_HELPER_ID_tcp_gen_syncookie:
 	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv4:
 	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv6:
 	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv4:
@@ -242,6 +248,10 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_fixed(v, c, a);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
+	case PF_ARG_SOCKET:
+		if (!(pf_v_is_socket(r) || (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)) || r->null)
+			return refuse_arg(v, c, a, r->null ? "a socket that was checked against NULL" : "a socket");
+		return PF_OK;
 	case PF_ARG_SPIN_LOCK:
 		return pf_lock_check_call(v, c->info->number);
 	case PF_ARG_CALLBACK_CTX:
@@ -299,6 +309,8 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 				err = pf_v_refuse(v, PF_EINVAL, PF_DIAG_PROG_HELPER_TYPE, c->info->number, 0, c->info->name);
 	for (uint32_t a = 0; a < 5 && !err; a++)
 		err = check_arg(v, c, a);
+	if (!err)
+		err = pf_refs_check_call(v, c->info);
 	return err;
 }
 
@@ -336,6 +348,12 @@ static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vr
 		pf_v_set_unknown(v, r0);
 		if (c->info->number == PF_HELPER_ID_get_smp_processor_id && v->in->cpus)
 			r0->s = pf_scalar_range(0, v->in->cpus - 1);
+		return;
+	case PF_RET_SOCKET_OR_NULL:
+	case PF_RET_SOCK_COMMON_OR_NULL:
+		pf_v_set_pointer(r0, c->info->ret == PF_RET_SOCKET_OR_NULL ? PF_V_SOCK : PF_V_SOCK_COMMON);
+		r0->null = 1;
+		pf_refs_acquire(v, r0);
 		return;
 	case PF_RET_MAP_VALUE_OR_NULL:
 		break;
@@ -411,6 +429,8 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 	write_memory(v, &c);
 	if (c.info->args[0] == PF_ARG_SPIN_LOCK)
 		pf_lock_transfer_call(v, c.info->number);
+	if (c.info->flags & PF_HELPER_RELEASES)
+		pf_refs_release(v, pf_v_reg(v, 1)->id);
 	if (c.info->flags & PF_HELPER_MOVES_PACKET)
 		pf_call_forget_packet(v, i);
 	pf_v_frame(v)->rounds = 0;

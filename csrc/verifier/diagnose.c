@@ -33,6 +33,10 @@ const char *pf_v_kind_text(const struct pf_vreg *r)
 		return "function pointer";
 	case PF_V_MEM:
 		return r->null ? "memory pointer or NULL" : "memory pointer";
+	case PF_V_SOCK:
+		return r->null ? "socket pointer or NULL" : "socket pointer";
+	case PF_V_SOCK_COMMON:
+		return r->null ? "pointer to a socket of any state, or NULL" : "pointer to a socket of any state";
 	case PF_V_KINDS:
 		break;
 	}
@@ -81,7 +85,7 @@ size_t pf_v_reg_text(const struct pf_verifier *v, const struct pf_vreg *r, char 
 		n = snprintf(out, size, "stack pointer r10%+lld", (long long)(r->off + (int64_t)r->s.t.value));
 	else if (r->kind == PF_V_STACK)
 		n = snprintf(out, size, "stack pointer r10%+d plus %s", r->off, range);
-	else if (r->kind == PF_V_END || r->kind == PF_V_CTX || r->kind == PF_V_MAP || r->kind == PF_V_FUNC)
+	else if (r->kind == PF_V_END || r->kind == PF_V_CTX || r->kind == PF_V_MAP || r->kind == PF_V_FUNC || pf_v_is_socket(r))
 		n = snprintf(out, size, "%s", pf_v_kind_text(r));
 	else
 		n = snprintf(out, size, "%s at %s + %d of %u bytes", pf_v_kind_text(r), range, r->off, r->size);
@@ -109,7 +113,7 @@ void pf_v_show_register(struct pf_verifier *v, uint32_t number, const struct pf_
 static bool about_values(enum pf_diag_code code)
 {
 	return code != PF_DIAG_VER_UNINIT && code != PF_DIAG_VER_LOOP && code != PF_DIAG_VER_BUDGET && code != PF_DIAG_VER_MEMORY &&
-	       code != PF_DIAG_VER_LOCK_LEFT && code != PF_DIAG_VER_LOCK_CALL && code != PF_DIAG_VER_LOCK_NOT_HELD;
+	       code != PF_DIAG_VER_LOCK_LEFT && code != PF_DIAG_VER_LOCK_CALL && code != PF_DIAG_VER_LOCK_NOT_HELD && code != PF_DIAG_VER_REF_LEFT;
 }
 
 enum pf_err pf_v_refuse(struct pf_verifier *v, enum pf_err err, enum pf_diag_code code, int64_t found, int64_t expected,

@@ -8,6 +8,7 @@
 #include "lock.h"
 #include "precision.h"
 #include "prune.h"
+#include "refs.h"
 #include "step.h"
 
 /* A state is saved when this much has happened since the last one; more within loops, whose states rarely match. These
@@ -284,6 +285,8 @@ static enum pf_err leave(struct pf_verifier *v, bool *ended)
 	enum pf_err err = pf_check_read(v, 1);
 	if (!err)
 		err = pf_lock_check_free(v, PF_DIAG_VER_LOCK_LEFT, "the program ends");
+	if (!err)
+		err = pf_refs_check_none(v, "the program ends");
 	if (!err && sub->global && pf_v_reg(v, 0)->kind != PF_V_SCALAR)
 		err = pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_RETURN_POINTER, 0, 0, pf_v_kind_text(pf_v_reg(v, 0)));
 	*ended = true;
@@ -411,6 +414,7 @@ static void enter(struct pf_verifier *v, uint32_t sub)
 	v->cur.at = v->subs[sub].start;
 	v->cur.checkpoint = v->cur.path = v->cur.jumps = v->cur.steps = 0;
 	v->cur.lock = (struct pf_vlock){ .held = 0 };
+	v->cur.ref_count = 0;
 	memset(frame, 0, sizeof(*frame));
 	frame->subprog = sub;
 	pf_v_set_pointer(&frame->regs[10], PF_V_STACK);

@@ -26,6 +26,8 @@ static enum pf_fact_kind kind_of(const struct pf_verifier *v, const struct pf_vr
 		return PF_FACT_FUNC;
 	case PF_V_NONE:
 	case PF_V_MEM:
+	case PF_V_SOCK:
+	case PF_V_SOCK_COMMON:
 	case PF_V_KINDS:
 		break;
 	}

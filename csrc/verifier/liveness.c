@@ -227,6 +227,7 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_SIZE_OR_ZERO:
 		case PF_ARG_FUNC:
 		case PF_ARG_SPIN_LOCK:
+		case PF_ARG_SOCKET:
 			break;
 		}
 	}

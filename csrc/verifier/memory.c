@@ -4,6 +4,7 @@
 #include "plant.h"
 #include "lock.h"
 #include "precision.h"
+#include "refs.h"
 
 #define STACK_BYTES 512
 
@@ -209,6 +210,9 @@ static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, 
 		if (a->write && r->kind == PF_V_KEY)
 			return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_KEY_WRITE, a->regno, 0, NULL);
 		return check_sized(v, r, a, r->size);
+	case PF_V_SOCK:
+	case PF_V_SOCK_COMMON:
+		return pf_refs_check_load(v, r, a);
 	case PF_V_CTX:
 	case PF_V_NONE:
 	case PF_V_SCALAR:
@@ -227,7 +231,7 @@ enum pf_err pf_check_access(struct pf_verifier *v, const struct pf_vreg *r, cons
 		pf_v_help(v, "check r%u against NULL before using it", a->regno);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_NULL, a->regno, 0, pf_v_kind_text(r));
 	}
-	if (a->atomic && (r->kind == PF_V_CTX || (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type))))
+	if (a->atomic && (r->kind == PF_V_CTX || pf_v_is_socket(r) || (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type))))
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_ATOMIC, a->regno, 0, pf_v_kind_text(r));
 	if (r->kind == PF_V_CTX)
 		return check_ctx(v, r, a);

@@ -56,7 +56,7 @@ static bool reg_covers(struct pf_verifier *v, const struct pf_vreg *old, const s
 	if (old->kind == PF_V_SCALAR)
 		return scalar_covers(v, old, now, cover);
 	if (old->kind != now->kind || old->off != now->off || old->null != now->null || old->map != now->map ||
-	    old->inner != now->inner || old->size != now->size || old->frame != now->frame)
+	    old->inner != now->inner || old->acquired != now->acquired || old->size != now->size || old->frame != now->frame)
 		return false;
 	if (old->edge != now->edge || !range_covers(v, old, now, cover))
 		return false;
@@ -121,12 +121,25 @@ static bool lock_covers(struct pf_verifier *v, const struct pf_vlock *old, const
 	return old->map == now->map && old->inner == now->inner && !old->id == !now->id && same_id(v, old->id, now->id);
 }
 
+/* What is held here must be held there: each path from old released it, and nothing else. */
+static bool refs_cover(struct pf_verifier *v, const struct pf_packed *old)
+{
+	const struct pf_vref *refs = (const void *)old->data;
+
+	if (old->ref_count != v->cur.ref_count)
+		return false;
+	for (uint32_t i = 0; i < old->ref_count; i++)
+		if (!same_id(v, refs[i].id, v->cur.refs[i].id))
+			return false;
+	return true;
+}
+
 bool pf_prune_covers(struct pf_verifier *v, const struct pf_packed *old, enum pf_cover cover)
 {
-	const uint8_t *from = old->data;
+	const uint8_t *from = pf_v_packed_frames(old);
 
 	v->pair_count = 0;
-	if (old->depth != v->cur.depth || !lock_covers(v, &old->lock, &v->cur.lock))
+	if (old->depth != v->cur.depth || !lock_covers(v, &old->lock, &v->cur.lock) || !refs_cover(v, old))
 		return false;
 	for (uint32_t f = 0; f <= old->depth; f++) {
 		const struct pf_vframe *now = &v->cur.frames[f];
@@ -156,7 +169,7 @@ bool pf_prune_covers(struct pf_verifier *v, const struct pf_packed *old, enum pf
 static void each_node(struct pf_verifier *v, const struct pf_packed *old,
 		      void (*visit)(struct pf_verifier *v, const struct pf_vreg *old, struct pf_vreg *now))
 {
-	const uint8_t *from = old->data;
+	const uint8_t *from = pf_v_packed_frames(old);
 
 	for (uint32_t f = 0; f <= old->depth; f++) {
 		struct pf_vframe *now = &v->cur.frames[f];

@@ -96,7 +96,7 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 	const struct pf_vstate *s = &v->cur;
 	uint64_t slots[PF_V_FRAMES];
 	uint32_t regs[PF_V_FRAMES];
-	size_t size = sizeof(struct pf_packed);
+	size_t size = sizeof(struct pf_packed) + s->ref_count * sizeof(struct pf_vref);
 	struct pf_vreg *linked[PF_V_FRAMES * (PF_V_SLOTS + PF_V_REGS)];
 	uint32_t links = 0;
 
@@ -125,9 +125,11 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 	p->checkpoint = s->checkpoint;
 	p->path = s->path;
 	p->lock = s->lock;
+	p->ref_count = s->ref_count;
 	p->size = (uint32_t)size;
 	p->pending = 0;
-	uint8_t *to = p->data;
+	uint8_t *to = p->data + s->ref_count * sizeof(struct pf_vref);
+	memcpy(p->data, s->refs, s->ref_count * sizeof(struct pf_vref));
 	for (uint32_t f = 0; f <= s->depth; f++) {
 		const struct pf_vframe *frame = &s->frames[f];
 		*(struct pf_packed_frame *)(void *)to = (struct pf_packed_frame){
@@ -163,13 +165,15 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 void pf_v_unpack(struct pf_verifier *v, const struct pf_packed *p)
 {
 	struct pf_vstate *s = &v->cur;
-	const uint8_t *from = p->data;
+	const uint8_t *from = pf_v_packed_frames(p);
 
 	s->at = p->at;
 	s->depth = p->depth;
 	s->checkpoint = p->checkpoint;
 	s->path = p->path;
 	s->lock = p->lock;
+	s->ref_count = p->ref_count;
+	memcpy(s->refs, p->data, p->ref_count * sizeof(struct pf_vref));
 	for (uint32_t f = 0; f <= p->depth; f++) {
 		struct pf_vframe *frame = &s->frames[f];
 		const struct pf_packed_frame *head = (const void *)from;

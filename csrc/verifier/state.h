@@ -15,6 +15,7 @@
  *   Q4 Stack bytes that are neither SPILL nor ZERO hold anything: uninitialised stack may be read (Linux with
  *      CAP_PERFMON), and holds no pointer that can be used.
  *   Q5 SPILL bytes are the first n of a slot, n is 8 for pointers; they hold the low n bytes of slot->reg.
+ *   Q6 A pointer that is `acquired` carries the id of its reference for as long as that is held (refs.h).
  */
 #ifndef PF_VERIFIER_STATE_H
 #define PF_VERIFIER_STATE_H
@@ -44,6 +45,8 @@ enum pf_vkind {
 	PF_V_KEY,   /* into a map's key, within a callback */
 	PF_V_FUNC,
 	PF_V_MEM,   /* memory of a size known from a global function's signature */
+	PF_V_SOCK,  /* a full socket: struct bpf_sock */
+	PF_V_SOCK_COMMON, /* a socket of any state */
 	PF_V_KINDS
 };
 
@@ -58,9 +61,10 @@ struct pf_vreg {
 	uint16_t map;      /* MAP, VALUE, KEY: place in input->maps */
 	uint16_t range;    /* PACKET, META */
 	uint8_t kind;      /* enum pf_vkind */
-	uint8_t null;      /* MAP, VALUE, MEM: may be 0 */
+	uint8_t null;      /* MAP, VALUE, MEM, SOCK, SOCK_COMMON: may be 0 */
 	uint8_t frame;     /* STACK */
 	uint8_t inner : 1; /* MAP, VALUE, KEY: of the inner map of `map` */
+	uint8_t acquired : 1; /* id is a reference's */
 	uint8_t length : 1; /* SCALAR: r2 of program type memory, plus off */
 	uint8_t edge : 2;  /* PACKET, META: enum pf_vedge, known from a comparison with the end */
 };
@@ -92,6 +96,12 @@ struct pf_vlock {
 	uint8_t inner, held;
 };
 
+/* What was acquired and is to be released (refs.h), in the order of acquisition. */
+#define PF_V_REFS 64u
+struct pf_vref {
+	uint32_t id, at; /* at: the call */
+};
+
 struct pf_vstate {
 	uint32_t at;         /* instruction to process next */
 	uint32_t depth;      /* index of the running frame */
@@ -99,6 +109,8 @@ struct pf_vstate {
 	uint32_t path;       /* last decision */
 	uint32_t jumps, steps; /* since that checkpoint */
 	struct pf_vlock lock;
+	uint32_t ref_count;
+	struct pf_vref refs[PF_V_REFS];
 	struct pf_vframe frames[PF_V_FRAMES];
 };
 
@@ -108,7 +120,8 @@ struct pf_packed {
 	uint32_t size; /* bytes, this header included */
 	uint32_t pending; /* boolean: stands at a conditional jump that is to be taken */
 	struct pf_vlock lock;
-	_Alignas(8) uint8_t data[];
+	uint32_t ref_count;
+	_Alignas(8) uint8_t data[]; /* references, then frames */
 };
 struct pf_packed_frame {
 	uint32_t call_at, subprog, rounds;

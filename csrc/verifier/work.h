@@ -41,6 +41,7 @@ struct pf_vinsn {
 	uint8_t form;    /* enum pf_form */
 	uint8_t flags;   /* set of enum pf_vflag */
 	uint8_t type;    /* 0, or 1 + enum pf_verify_insn: seen */
+	uint8_t socket;  /* with type: 0, or which kind of socket it reads (Linux rewrites these loads as well) */
 	uint16_t live;   /* registers read before written from here on */
 	uint16_t map;    /* ld_imm64: place in input->maps */
 	uint32_t target; /* jumps: instruction; local calls and callbacks: subprogram */
@@ -107,6 +108,10 @@ struct pf_verifier {
 static inline struct pf_vframe *pf_v_frame(struct pf_verifier *v) { return &v->cur.frames[v->cur.depth]; }
 static inline struct pf_vreg *pf_v_reg(struct pf_verifier *v, uint32_t r) { return &pf_v_frame(v)->regs[r]; }
 static inline bool pf_v_is_packet(const struct pf_vreg *r) { return r->kind == PF_V_PACKET || r->kind == PF_V_META; }
+static inline bool pf_v_is_socket(const struct pf_vreg *r)
+{
+	return r->kind == PF_V_SOCK || r->kind == PF_V_SOCK_COMMON;
+}
 static inline bool pf_v_is_pointer(const struct pf_vreg *r) { return r->kind > PF_V_SCALAR; }
 static inline const struct pf_map_def *pf_v_map(const struct pf_verifier *v, const struct pf_vreg *r)
 {
@@ -120,6 +125,11 @@ static inline bool pf_v_is_null(const struct pf_vreg *r)
 /* memory (state.c): counted against the limit; NULL and v->nomem at the limit. old_size is what old has. */
 void *pf_v_realloc(struct pf_verifier *v, void *old, size_t old_size, size_t size);
 void pf_v_free(struct pf_verifier *v, void *p, size_t size);
+
+static inline const uint8_t *pf_v_packed_frames(const struct pf_packed *p)
+{
+	return p->data + p->ref_count * sizeof(struct pf_vref);
+}
 
 /* values (state.c) */
 void pf_v_set_scalar(struct pf_verifier *v, struct pf_vreg *r, const struct pf_scalar *s);

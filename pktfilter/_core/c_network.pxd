@@ -1,7 +1,17 @@
 """C declarations of csrc/helper/network.h."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from pktfilter._core.c_tables cimport pf_err
+
+
+cdef extern from "helper/sockets.h" nogil:
+    struct pf_sock:
+        pass
+    struct pf_net_socket:
+        pf_sock image
+        int32_t netns
+        uint8_t only6
+        uint8_t cookies
 
 
 cdef extern from "helper/network.h" nogil:
@@ -75,12 +85,14 @@ cdef extern from "helper/network.h" nogil:
         pf_net_neighbour *neighbours
         pf_net_source *sources
         pf_net_rule *rules
+        pf_net_socket *sockets
         uint32_t link_count
         uint32_t hop_count
         uint32_t route_count
         uint32_t neighbour_count
         uint32_t source_count
         uint32_t rule_count
+        uint32_t socket_count
         uint8_t merged
         uint8_t cookie_keys[4][16]
     struct pf_net:

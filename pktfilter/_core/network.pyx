@@ -4,8 +4,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pktfilter._core.c_network cimport (
-    pf_address, pf_net_create, pf_net_hop, pf_net_link, pf_net_neighbour, pf_net_route, pf_net_rule, pf_net_source,
-    pf_net_tables, pf_ref_put, pf_siphash,
+    pf_address, pf_net_create, pf_net_hop, pf_net_link, pf_net_neighbour, pf_net_route, pf_net_rule, pf_net_socket,
+    pf_net_source, pf_net_tables, pf_ref_put, pf_siphash, pf_sock,
 )
 from pktfilter._core.c_tables cimport PF_ENOMEM, pf_err
 
@@ -105,10 +105,21 @@ cdef int fill_rules(pf_net_tables *t, list given) except -1:
     return 0
 
 
+cdef int fill_sockets(pf_net_tables *t, list given) except -1:
+    cdef pf_net_socket *row
+    t.sockets = row = <pf_net_socket *>rows(len(given), sizeof(pf_net_socket))
+    t.socket_count = len(given)
+    for image, netns, only6, cookies in given:
+        put(&row.image, image, sizeof(pf_sock))
+        row.netns, row.only6, row.cookies = netns, only6, cookies
+        row += 1
+    return 0
+
+
 cdef class NetRef:
     """A snapshot. Rows are tuples in the order of the C structs, addresses and MACs as bytes."""
 
-    def __cinit__(self, *, links, hops, routes, neighbours, sources, rules, bint merged, cookie_keys):
+    def __cinit__(self, *, links, hops, routes, neighbours, sources, rules, sockets, bint merged, cookie_keys):
         cdef pf_net_tables t
         cdef pf_err err
         memset(&t, 0, sizeof(t))
@@ -123,6 +134,7 @@ cdef class NetRef:
             fill_neighbours(&t, neighbours)
             fill_sources(&t, sources)
             fill_rules(&t, rules)
+            fill_sockets(&t, sockets)
             with nogil:
                 err = pf_net_create(&t, &self.ptr)
         finally:
@@ -132,6 +144,7 @@ cdef class NetRef:
             free(t.neighbours)
             free(t.sources)
             free(t.rules)
+            free(t.sockets)
         if err == PF_ENOMEM:
             raise MemoryError
         if err:

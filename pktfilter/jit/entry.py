@@ -109,6 +109,8 @@ _TIMED = (
     "jiffies64",
     "perf_event_output",
     "xdp_metadata_rx_timestamp",
+    "tcp_check_syncookie",
+    "tcp_gen_syncookie",
     *(f"tcp_raw_{verb}_syncookie_{ip}" for verb in ("gen", "check") for ip in ("ipv4", "ipv6")),
 )
 _INDEXED = ("get_prandom_u32", "perf_event_output")

@@ -1,4 +1,4 @@
-"""The network around a program: what bpf_fib_lookup, bpf_check_mtu and the SYN cookie helpers ask."""
+"""The network around a program: what bpf_fib_lookup, bpf_check_mtu, SYN cookie and socket helpers ask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .._core.network import NetRef
 from ..errors import InputError, wrong_kind
 
 #: What a network may be made of, each as iproute2 prints it.
-SECTIONS = ("link", "route", "route6", "neigh", "rule", "rule6", "netconf")
+SECTIONS = ("link", "route", "route6", "neigh", "rule", "rule6", "netconf", "socket")
 #: Largest file that is read.
 FILE_MAX = 1 << 30
 
@@ -23,6 +23,7 @@ class Network:
     Every argument is a list of what `ip -j` prints: `link` (`ip -j link`, or `ip -j addr` with the
     addresses), `route`, `route6`, `neigh`, `rule`, `rule6`, `netconf`. What is left out is empty,
     but that given links forward unless `netconf` or a link's `forwarding` says otherwise.
+    `socket` is what bpf_sk_lookup_tcp and its like find (docs/network.md).
     `syncookie_key` is 32 bytes (two SipHash keys) or 64 (two for IPv4, two for IPv6); zeros where it
     is not given. Raises `InputError` that names section, row and key. docs/network.md has the details.
     """
@@ -37,6 +38,7 @@ class Network:
         rule: Rows = (),
         rule6: Rows = (),
         netconf: Rows | None = None,
+        socket: Rows = (),
         syncookie_key: bytes = bytes(32),
         file: str | None = None,
     ) -> None:
@@ -48,12 +50,14 @@ class Network:
                 expected="32 (two keys) or 64 (two for IPv4, two for IPv6)",
             )
         from .parse import Tables
+        from .sockets import read_sockets
 
         tables = Tables(file)
         tables.read_links(link, netconf)
         tables.read_routes(route, route6)
         tables.read_neighbours(neigh)
         tables.read_rules(rule, rule6)
+        sockets = read_sockets(file, socket, tables.device)
         self._ref = NetRef(
             links=tables.links,
             hops=tables.hops,
@@ -61,6 +65,7 @@ class Network:
             neighbours=tables.neighbours,
             sources=tables.sources,
             rules=tables.rules,
+            sockets=sockets,
             merged=tables.merged,
             cookie_keys=bytes(syncookie_key) * (64 // len(syncookie_key)),
         )
@@ -70,6 +75,7 @@ class Network:
             "routes": len(tables.routes),
             "neighbours": len(tables.neighbours),
             "rules": len(tables.rules),
+            "sockets": len(sockets),
         }
 
     def __repr__(self) -> str:

@@ -107,7 +107,7 @@ class Tables:
             if not address.flag("secondary", default=False) or family == INET6:
                 self.sources.append((family, local, prefix, ifindex, scope, old))
 
-    def _device(self, row: Row, key: str = "dev") -> int:
+    def device(self, row: Row, key: str = "dev") -> int:
         name = row.text(key)
         if name not in self._index:
             row.refuse(
@@ -186,7 +186,7 @@ class Tables:
         )
 
     def _hop(self, hop: Row, route: Row, family: int) -> None:
-        ifindex = self._device(hop if "dev" in hop.data else route)
+        ifindex = self.device(hop if "dev" in hop.data else route)
         gateway, other = b"", 0
         if "via" in hop.data:
             via = hop.row("via")
@@ -209,7 +209,7 @@ class Tables:
             if "proxy" in row.data:
                 continue
             family = row.family(INET)
-            address, ifindex = row.address("dst", family), self._device(row)
+            address, ifindex = row.address("dst", family), self.device(row)
             if "state" in row.data and not _REACHABLE & set(row.texts("state")):
                 continue
             if "state" not in row.data and "lladdr" not in row.data:
