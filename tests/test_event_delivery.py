@@ -161,7 +161,9 @@ def test_packets_of_events_are_a_capture(tmp_path: Path) -> None:
     run("replay", telling(tmp_path), DEMO, "--events", "pcapng", "--events-to", out)
     found = walk(out)
     assert not found.damage
-    assert [(r.ts_ns, r.data) for r in found.records] == [(ns, data) for _, ns, _, data in expected()]
+    assert [(r.ts_ns, r.data) for r in found.records] == [
+        (ns, data) for _, ns, _, data in expected()
+    ]
     assert b"events cpu 0 packet 7: " + expected()[7][2].hex().encode() in out.read_bytes()
     pytest.importorskip("scapy")
     from scapy.utils import rdpcap
