@@ -311,6 +311,18 @@ def test_refusals_are_one_sentence(arguments: tuple[Any, ...], code: int, words:
     assert words in done.error and "Traceback" not in done.error
 
 
+def test_reports_replace_no_file_of_the_run(tmp_path: Path) -> None:
+    capture = tmp_path / "in.pcap"
+    capture.write_bytes(DEMO.read_bytes())
+    for option in ("--html", "--lcov", "--dump-maps"):
+        assert "would replace" in run("cover", PORTFW, capture, option, capture, code=1).error
+    assert (
+        "would replace"
+        in run("trace", PORTFW, f"{capture}:0", "--dump-maps", capture, code=1).error
+    )
+    assert capture.read_bytes() == DEMO.read_bytes()
+
+
 def test_damaged_input_is_covered_up_to_the_damage(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(DEMO.read_bytes()[:5000])

@@ -435,3 +435,11 @@ def test_redirect_to_a_socket(engine: str) -> None:
     code += insn(0x61, 0, 0, 0) + insn(0x95)
     program = pf.Program.from_bytes(code, maps={1: m})
     assert program.test_run(bytes(60), engine=engine).retval == 9
+
+
+@pytest.mark.parametrize("kind", ["queue", "stack", "bloom_filter"])
+def test_batches_need_keys(kind: str) -> None:
+    made = pf.Map(pf.MapSpec(kind, 0, 8, 4))
+    for call in (lambda: made.update_batch([(b"", bytes(8))]), lambda: made.delete_batch([b""])):
+        with pytest.raises(pf.MapError, match="has no keys"):
+            call()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InputError, OutputError
+from ..sources import expand
 from . import EXIT_REFUSED, UsageError
 from .environment import environment_options
-from .map_options import map_files_of, map_options
+from .map_options import map_files_of, map_options, same_file
 from .options import (
     json_option,
     linear_option,
@@ -57,7 +59,7 @@ def trace_command(
     kept = map_files_of(rest)
     data, time_ns, linktype = _packet(packet)
     obj, program = load_program(prog, verify=not unverified, edit=kept.resize_own)
-    kept.check(obj, False)
+    kept.check(obj, False, [packet.rpartition(":")[0]])
     kept.load(obj)
     if program.type == "xdp" and linktype != _ETHERNET:
         raise InputError(
@@ -133,7 +135,7 @@ def cover_command(lcov: str | None, html: str | None, **options: Any) -> int:
     """
     from ..insight.coverage import cover
 
-    obj, program, run = _prepare(options)
+    obj, program, run = _prepare(options, [each for each in (lcov, html) if each is not None])
     found = cover(options["inputs"], program, **run)
     if html is not None:
         _write(html, found.html(f"{options['prog']}: coverage"))
@@ -162,13 +164,19 @@ def profile_command(top: int | None, **options: Any) -> int:
     return _end(found.errors, obj, options)
 
 
-def _prepare(options: dict[str, Any]) -> tuple[Object, Program, dict[str, Any]]:
-    """The object, the program, and the options of `insight.cover`."""
+def _prepare(
+    options: dict[str, Any], outputs: Iterable[str] = ()
+) -> tuple[Object, Program, dict[str, Any]]:
+    """The object, the program, and the options of `insight.cover`; `outputs` are files that will be written."""
     kept = options["kept"] = map_files_of(options)
     obj, program = load_program(
         options["prog"], verify=not options["unverified"], edit=kept.resize_own
     )
-    kept.check(obj, False)
+    inputs = expand(options["inputs"])
+    for output, name in itertools.product(outputs, (obj.path, *inputs)):
+        if same_file(output, name):
+            raise InputError("the report would replace a file of the run", file=output)
+    kept.check(obj, False, [*inputs, *outputs])
     kept.load(obj)
     folder = options["folder"] or os.path.dirname(os.path.abspath(obj.path))
     return obj, program, {

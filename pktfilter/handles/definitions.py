@@ -23,7 +23,7 @@ def definition(spec: MapSpec) -> tuple[int, int, int, int, int]:
 
 def differences(current: Map, spec: MapSpec) -> list[tuple[str, object, object]]:
     """How a map differs from a definition: (field, the map's, the definition's); BTF is not compared."""
-    fields = ("type", "key_size", "value_size", "max_entries", "flags")
+    fields = ("type", "key_size", "value_size", "max_entries", "flags", "map_extra")
     found = [
         (field, getattr(current.spec, field), getattr(spec, field))
         for field in fields

@@ -122,7 +122,9 @@ class MapAccess:
         size = self.spec.key_size
         step = -1 if self.per_cpu else self.spec.value_size
         # Bytes that fit need no second look: they are the bulk of large batches.
-        keys = [k if type(k) is bytes and len(k) == size else self._key(k) for k, _ in rows]
+        keys = [
+            k if type(k) is bytes and len(k) == size and size else self._key(k) for k, _ in rows
+        ]
         values = [
             v if type(v) is bytes and len(v) == step else self._join(v, typed=not is_plain(k))
             for k, v in rows
