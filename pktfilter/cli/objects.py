@@ -18,10 +18,20 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.command(name="inspect", context_settings=_HELP)
 @click.argument("obj", metavar="OBJ")
-@environment_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect_command(obj: str, as_json: bool) -> None:
+@click.option(
+    "--btf",
+    "types",
+    is_flag=True,
+    help="Print the types (BTF) as C that compiles to the same layout; OBJ may be a file of BTF alone.",
+)
+def inspect_command(obj: str, as_json: bool, types: bool) -> None:
     """Shows programs, sections, instruction counts, maps with definitions and sizes, helpers used."""
+    if types:
+        if as_json:
+            raise UsageError("--btf prints C", hint="leave --json out")
+        _print_types(obj)
+        return
     from ..objects.inspect import describe
 
     described = describe(spec_of(obj)[0])
@@ -36,6 +46,17 @@ def inspect_command(obj: str, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(object_description(described))
+
+
+def _print_types(file: str) -> None:
+    from ..objects.c_text import c_types
+    from ..objects.target_btf import read_target
+
+    found = read_target(file)
+    if found is None:
+        raise UsageError("no file of types is named", found=file)
+    for text in c_types(found):
+        click.echo(text, nl=False)
 
 
 @click.command(name="disasm", context_settings=_HELP)

@@ -189,6 +189,8 @@ class _Builder:
         parts = []
         for entry in record.vars:
             codec, name = self.make(entry.type, 0, depth - 1), self.btf.get(entry.type).name
+            if not name:
+                raise self.btf.fail(f"a variable of section '{record.name}' has no name")
             if codec.size > entry.size or entry.offset + entry.size > record.size:
                 raise self.btf.fail(f"variable '{name}' lies outside")
             if codec.size:
