@@ -101,7 +101,9 @@ def test_text(xdp):
     assert "redirect goes to None, expected 3" in out
     assert "metadata is empty, expected 6162" in out
     assert "0 events, expected 1" in out
-    assert re.search(r"to see each step: pktfilter trace portfw.o:portfw 0200000000010200", out)
+    assert re.search(
+        r"to see each step, with fresh maps: pktfilter trace portfw.o:portfw 0200000000010200", out
+    )
     assert "no such action, found forward, expected aborted, drop, pass, tx, redirect" in out
     assert "there is no such field" in out
     assert "the object has no such map, found rules" in out
@@ -200,6 +202,8 @@ def test_two(xdp): assert xdp.engine in ("checked", "interp", "jit")
 """
     assert "3 passed" in project.run(text)
     assert "2 passed" in project.run(text, "--xdp-engine=checked")
+    late = "def test_late(request): assert request.getfixturevalue('xdp').load('portfw.o').run(TELNET).retval == 1\n"
+    assert "1 passed" in project.run(late, "--xdp-engine=all")
     out = project.run(text, "--xdp-engine=all", "-v")
     assert "5 passed" in out
     assert all(f"test_any[{name}]" in out for name in ("checked", "interp", "jit"))

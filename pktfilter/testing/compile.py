@@ -33,7 +33,8 @@ def compile_source(source: Path, folder: Path, clang: str, flags: tuple[str, ...
     out = folder / f"{source.stem}-{key.hexdigest()[:16]}.o"
     if out.exists():
         return out
-    command = [clang, "-O2", "-g", "-target", "bpf", *flags, "-c", str(source), "-o", str(out)]
+    made = out.with_suffix(".part")  # a compiler that is stopped leaves no object
+    command = [clang, "-O2", "-g", "-target", "bpf", *flags, "-c", str(source), "-o", str(made)]
     try:
         done = subprocess.run(
             command,
@@ -49,4 +50,5 @@ def compile_source(source: Path, folder: Path, clang: str, flags: tuple[str, ...
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         first = (errors or done.stderr.splitlines() or ["no message"])[0]
         raise ObjectError(f"the source does not compile: {first}", hint=f"run: {' '.join(command)}")
+    made.rename(out)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,9 @@ class Result:
     def _hint(self) -> list[str]:
         out = [f"bpf_trace_printk: {line}" for line in self.printed[-5:]]
         if len(self.sent) <= 256:
+            prog = shlex.quote(f"{self.program.path}:{self.program.name}")
             out.append(
-                f"to see each step: pktfilter trace {self.program.path}:{self.program.name} {self.sent.hex()}"
+                f"to see each step, with fresh maps: pktfilter trace {prog} {self.sent.hex()}"
             )
         return out
 
