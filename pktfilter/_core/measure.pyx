@@ -1,5 +1,6 @@
 """What benchmarks time (csrc/run/measure.h): rounds over packets in memory, and reading alone."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memset
 
 from pktfilter._core.c_io cimport pf_source
 from pktfilter._core.c_prog cimport pf_engine, pf_prog
@@ -60,14 +61,10 @@ cdef class Runner:
         cdef pf_diag diag
         cdef pf_err err
         self.datapath, self.packets = datapath, packets
-        o.cpu = 0
+        memset(&o, 0, sizeof(o))
         o.seed = 1
-        o.linear_limit = 0
-        o.budget = 0
-        o.net = NULL
-        o.ingress_ifindex, o.rx_queue_index = 1, 0
+        o.ingress_ifindex = 1
         o.name = "measure"
-        o.trace = False
         err = pf_worker_create(datapath.ptr, hook, &o, &self.ptr, &diag)
         if err:
             raise_diag(err, &diag)

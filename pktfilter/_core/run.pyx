@@ -42,6 +42,7 @@ cdef class Worker:
         cdef pf_err err
         self.datapath = datapath
         self.name = name.encode()
+        memset(&o, 0, sizeof(o))
         o.cpu, o.seed, o.linear_limit, o.budget = cpu, seed, linear_limit, budget
         o.ingress_ifindex, o.rx_queue_index = ingress_ifindex, rx_queue
         o.name = self.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -132,6 +131,8 @@ def events_of(options: dict[str, Any]) -> EventOutput:
 
 
 def _json(event: Event) -> bytes:
+    import json  # not needed by a plain replay
+
     row: dict[str, Any] = {
         "packet": event.index,
         "time_ns": event.time_ns,
