@@ -45,7 +45,7 @@ static uint32_t below(struct bytes *b, uint32_t n) { return take(b) % n; }
 
 /* ---- maps ---- */
 
-enum { DIRECT, ARRAY, PERCPU_ARRAY, HASH, PERCPU_HASH, LRU, LPM, OUTER_ARRAY, OUTER_HASH, DEVMAP, DEVMAP_HASH, PROGS, MAPS };
+enum { DIRECT, ARRAY, PERCPU_ARRAY, HASH, PERCPU_HASH, LRU, LPM, OUTER_ARRAY, OUTER_HASH, DEVMAP, DEVMAP_HASH, PROGS, RING, MAPS };
 
 static const struct pf_map_def map_defs[MAPS] = {
 	[DIRECT] = { PF_MAP_ARRAY, 4, 21, 1, 0 },
@@ -60,6 +60,7 @@ static const struct pf_map_def map_defs[MAPS] = {
 	[DEVMAP] = { PF_MAP_DEVMAP, 4, 4, 2, 0 },
 	[DEVMAP_HASH] = { PF_MAP_DEVMAP_HASH, 4, 4, 2, 0 },
 	[PROGS] = { PF_MAP_PROG_ARRAY, 4, 4, 2, 0 },
+	[RING] = { PF_MAP_RINGBUF, 0, 0, 4096, 0 },
 };
 
 struct maps {
@@ -154,7 +155,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 		add(c, I(0xbf, dst, CTX_R6, 0, 0));
 		break;
 	case PF_ARG_MAP:
-		add_wide(c, dst, 1, pick_map(b, c->plain));
+		add_wide(c, dst, 1, info->name[0] == 'r' && !c->plain ? RING : pick_map(b, c->plain)); /* ringbuf_ */
 		break;
 	case PF_ARG_PROG_ARRAY:
 		add_wide(c, dst, 1, c->plain ? DIRECT : PROGS);
@@ -183,6 +184,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	}
 	case PF_ARG_SIZE:
 	case PF_ARG_SIZE_OR_ZERO:
+	case PF_ARG_CONST_SIZE:
 		if (chance < 128) { /* to the value's end */
 			add(c, I(0xb7, dst, 0, 0, (int32_t)(map_defs[DIRECT].value_size - c->value_offset)));
 			break;
@@ -197,6 +199,9 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_SPIN_LOCK:
 	case PF_ARG_SOCKET:
 		add(c, I(0xbf, dst, VALUE_R9, 0, 0));
+		break;
+	case PF_ARG_RECORD:
+		add(c, I(0xbf, dst, chance & 1 ? 0 : VALUE_R9, 0, 0));
 		break;
 	case PF_ARG_CALLBACK_CTX:
 		add(c, chance & 1 ? I(0xbf, dst, 10, 0, 0) : I(0xb7, dst, 0, 0, 0));

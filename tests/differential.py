@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import kernel
+from kernel_rings import KernelRing
 
 from pktfilter.objects import MapSpec, ProgramSpec
 
@@ -13,6 +14,8 @@ def kernel_map(stack: ExitStack, spec: MapSpec, btf: bytes = b"") -> kernel.Kern
     """`btf`: of the object, which the kernel gets for values with a bpf_spin_lock."""
     inner = kernel_map(stack, spec.inner, btf) if spec.inner else None
     types = None if spec.lock is None else (btf, spec.key_btf, spec.value_btf)
+    if spec.type == "ringbuf":
+        return stack.enter_context(KernelRing(spec.max_entries, spec.flags))
     made = stack.enter_context(
         kernel.KernelMap(
             spec.type,

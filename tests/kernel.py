@@ -97,6 +97,7 @@ MAP_TYPES = {
     "queue": 22,
     "stack": 23,
     "devmap_hash": 25,
+    "ringbuf": 27,
     "bloom_filter": 30,
 }
 PROG_TYPES = {"socket_filter": 1, "sched_cls": 3, "xdp": 6}

@@ -23,6 +23,7 @@ import packets
 import rare_packets
 import rewriting
 from differential import kernel_map
+from kernel_rings import KernelRing
 from scored import Object
 
 import pktfilter as pf
@@ -220,10 +221,14 @@ class Sides:
 
 
 def _contents(held: kernel.KernelMap) -> object:
+    if isinstance(held, KernelRing):
+        return held.consume()
     return held.popped() if held.key_size == 0 else held.items()
 
 
 def _engine_contents(held: pf.Map) -> object:
+    if held.type == "ringbuf":
+        return list(held.consume())
     return list(filling.drained(held)) if held.type in ("queue", "stack") else dict(held.items())
 
 

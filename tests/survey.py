@@ -53,7 +53,6 @@ ROWS = frozenset(
 
 PENDING = frozenset(
     {
-        "map ringbuf",
         "helper dynptr_write",
         "kfunc dynptr_from_xdp",
         "kfunc dynptr_slice",

@@ -238,3 +238,69 @@ def test_batches_of_one_lose_nothing(tmp_path: Path) -> None:
         DEMO, hook_of(telling(tmp_path)), on_event=found.append, event_buffer=4096, batch=1
     )
     assert result.events is not None and result.events.lost == 0 and len(found) == COUNT
+
+
+RING = """.section xdp
+.license GPL
+.map events ringbuf 0 0 4096
+.program tell
+tell:
+r6 = r1
+r1 = map[events]
+r2 = 8
+r3 = 0
+call bpf_ringbuf_reserve
+if r0 == 0 goto full
+r2 = *(u32 *)(r6 +4)
+r3 = *(u32 *)(r6 +0)
+r2 -= r3
+*(u64 *)(r0 +0) = r2
+r1 = r0
+r2 = 0
+call bpf_ringbuf_submit
+r0 = 2
+exit
+full:
+r0 = 1
+exit
+"""
+
+
+@ENGINES
+def test_a_replay_reads_ring_buffers(tmp_path: Path, engine: str) -> None:
+    """As an ideal reader does: a ring for 255 records never fills, whatever the batch."""
+    file = program(tmp_path, RING, "ring.s")
+    wanted = [(index, time, data, b"") for index, time, data, _ in expected()]
+    for batch in (1, 256):
+        events: list[pf.Event] = []
+        options: dict[str, Any] = {"engine": engine, "batch": batch}
+        result = pf.replay(DEMO, hook_of(file), on_event=events.append, **options)
+        assert told(events) == wanted and result.actions["pass"] == COUNT
+        assert result.events is not None and result.events.lost == 0
+    found = [
+        e for b in pf.batches(DEMO, hook_of(file), engine=engine, events=1 << 20) for e in b.events
+    ]
+    assert told(found) == wanted
+
+
+def test_without_a_reader_a_ring_fills_and_is_told(tmp_path: Path) -> None:
+    """Records stay for who asks later; what found no room is counted, with several workers too."""
+    file = program(tmp_path, RING, "ring.s")
+    for workers in (1, 2):
+        obj, loaded = load_program(str(file))
+        hook = pf.Hook("ingress")
+        hook.attach(loaded)
+        result = pf.replay(DEMO, hook, workers=workers)
+        assert (result.actions["pass"], result.actions["drop"]) == (255, COUNT - 255)
+        ring = obj.maps["events"]
+        assert ring.lost == COUNT - 255 and len(list(ring.consume())) == 255
+    done = run("replay", file, DEMO)
+    assert done.code == 0
+    assert "note: map 'events' was full: 1,745 records were not made: nobody read it" in done.error
+    lines = run("replay", file, DEMO, "--events", "json").text.splitlines()
+    told_ = [json.loads(line) for line in lines]
+    assert [(row["packet"], row["data"]) for row in told_] == [
+        (index, data.hex()) for index, _, data, _ in expected()
+    ]
+    refused = run("replay", file, DEMO, "--dump-map", "events=x.json", code=2)
+    assert "without keys" in refused.error

@@ -25,11 +25,19 @@ static int is_outer(const struct pf_map *map)
 	return map->def.type == PF_MAP_ARRAY_OF_MAPS || map->def.type == PF_MAP_HASH_OF_MAPS;
 }
 
+static int asks_ring(uint32_t helper)
+{
+	return helper == PF_HELPER_ID_ringbuf_output || helper == PF_HELPER_ID_ringbuf_reserve ||
+	       helper == PF_HELPER_ID_ringbuf_query;
+}
+
 /* Which map types a helper takes (kernel Documentation/bpf, map_*.rst; Linux refuses the rest at load). */
 static int map_fits(const struct pf_map *map, uint32_t helper)
 {
 	if (map->def.type == PF_MAP_PROG_ARRAY)
 		return 0;
+	if (map->def.type == PF_MAP_RINGBUF || asks_ring(helper))
+		return map->def.type == PF_MAP_RINGBUF && asks_ring(helper);
 	if (map->def.type == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
 		return map->def.type == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
 	const int queue = map->def.type == PF_MAP_QUEUE || map->def.type == PF_MAP_STACK;
@@ -79,6 +87,7 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	switch ((enum pf_helper_arg)info->args[i]) {
 	case PF_ARG_NONE:
 	case PF_ARG_ANYTHING:
+	case PF_ARG_CONST_SIZE:
 		return 1;
 	case PF_ARG_CTX:
 		return x->prog->type == PF_PROG_XDP && value == (uint64_t)(uintptr_t)&x->packet;
@@ -126,6 +135,8 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return is_func(x->prog, value);
 	case PF_ARG_SOCKET: /* or what a lookup in an xskmap gives */
 		return pf_net_socket(x->net, value) || pf_exec_readable(x, value, 4);
+	case PF_ARG_RECORD:
+		return pf_exec_record(x, value) != NULL;
 	case PF_ARG_SPIN_LOCK:
 		return pf_exec_is_lock(x, value);
 	case PF_ARG_CALLBACK_CTX: /* Linux takes a stack pointer with any offset; only the callback follows it, checked */

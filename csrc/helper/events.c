@@ -1,4 +1,4 @@
-/* events.c - bpf_perf_event_output for XDP, with Linux's checks in Linux's order. */
+/* events.c - the buffer of events, and bpf_perf_event_output for XDP, with Linux's checks in Linux's order. */
 #include "events.h"
 #include "groups.h"
 
@@ -28,10 +28,10 @@ static void append_packet(uint8_t *to, const struct pf_packet *p, uint32_t len)
 }
 
 /* The program's bytes may be a map value, which others change meanwhile. */
-static enum pf_err keep(struct pf_exec *x, const struct pf_map *map, const uint8_t *from, uint64_t size, uint32_t len)
+enum pf_err pf_events_keep(struct pf_exec *x, const struct pf_map *map, const uint8_t *from, uint64_t size, uint32_t packet_len)
 {
 	struct pf_events *events = x->events;
-	const uint64_t bytes = (sizeof(struct pf_event) + size + len + 7) & ~UINT64_C(7);
+	const uint64_t bytes = (sizeof(struct pf_event) + size + packet_len + 7) & ~UINT64_C(7);
 	if (bytes > events->capacity - events->used) {
 		events->lost++;
 		return PF_ENOSPC;
@@ -39,12 +39,12 @@ static enum pf_err keep(struct pf_exec *x, const struct pf_map *map, const uint8
 	uint8_t *to = events->records + events->used;
 	struct pf_event *event = (void *)to;
 	*event = (struct pf_event){ .packet = x->packet_index, .time_ns = x->time_ns, .cpu = x->cpu,
-				    .size = (uint32_t)size, .packet_len = len, .bytes = (uint32_t)bytes };
+				    .size = (uint32_t)size, .packet_len = packet_len, .bytes = (uint32_t)bytes };
 	memcpy(event->map, map->name, PF_NAME_MAX);
 	to += sizeof(*event);
 	for (uint64_t i = 0; i < size; i++)
 		to[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
-	append_packet(to + size, &x->packet, len);
+	append_packet(to + size, &x->packet, packet_len);
 	events->used += bytes;
 	return PF_OK;
 }
@@ -65,7 +65,7 @@ static enum pf_err output(struct pf_exec *x, const struct pf_map *map, uint64_t 
 		return PF_ENOENT;
 	if (index != x->cpu)
 		return PF_EOPNOTSUPP;
-	return keep(x, map, from, size, (uint32_t)len);
+	return pf_events_keep(x, map, from, size, (uint32_t)len);
 }
 
 PF_HELPER_FN(perf_event_output)

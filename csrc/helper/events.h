@@ -1,7 +1,7 @@
-/* events.h - events that programs send to their user: bpf_perf_event_output.
+/* events.h - events that programs send to their user: bpf_perf_event_output, and the records of ring buffers.
  *
  * Terms
- *   event    bytes that a program handed over, and so many of its packet behind them as it asked for
+ *   event    bytes that a program handed over, and so many of its packet behind them as it asked for; or a record
  *   record   struct pf_event, its bytes, and padding to 8
  *
  * Invariants
@@ -10,6 +10,9 @@
  *   V2 Whoever drains sets used and lost to 0.
  *   V3 While there is a buffer, slot i of every perf_event_array is listened to, for events of CPU i, as Linux's readers
  *      open them. Without one no slot is: ENOENT.
+ *   V4 While there is a buffer, its owner reads the ring buffers, without delay: every committed record that no busy one is in
+ *      front of has left its ring when the helper returns. What finds no room is lost, as in V1, and the program is not told.
+ *      Without one the records stay in their rings, for who reads those.
  *
  * Threads: a buffer belongs to one worker; its owner drains it while the worker is offline.
  */
@@ -37,5 +40,10 @@ struct pf_events {
 
 /* NULL where there is no memory; free() ends it. */
 PF_API struct pf_events *pf_events_create(uint64_t capacity);
+
+struct pf_exec;
+struct pf_map;
+/* Adds `size` bytes and the packet's first `packet_len`; ENOSPC (V1). */
+enum pf_err pf_events_keep(struct pf_exec *x, const struct pf_map *map, const uint8_t *from, uint64_t size, uint32_t packet_len);
 
 #endif

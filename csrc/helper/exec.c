@@ -2,6 +2,7 @@
 #include "exec.h"
 #include "sockets.h"
 
+#include "../map/ring.h"
 #include "../map/spin.h"
 
 #include <stdlib.h>
@@ -151,6 +152,41 @@ static int in_maps(struct pf_exec *x, uint64_t address, uint64_t size)
 	return 0;
 }
 
+const struct pf_held *pf_exec_record(const struct pf_exec *x, uint64_t address)
+{
+	for (uint32_t i = 0; i < x->record_count; i++)
+		if (at(x->records[i].data) == address)
+			return &x->records[i];
+	return NULL;
+}
+
+void pf_exec_forget_record(struct pf_exec *x, const uint8_t *record)
+{
+	for (uint32_t i = 0; i < x->record_count; i++)
+		if (x->records[i].data == record) {
+			x->records[i] = x->records[--x->record_count];
+			break;
+		}
+	x->window_len = 0; /* it may show the record */
+}
+
+/* Unchecked runs keep no list: there it is enough to be within a ring. */
+static int in_records(struct pf_exec *x, uint64_t address, uint64_t size)
+{
+	for (uint32_t i = 0; i < x->record_count; i++)
+		if (inside(address, size, at(x->records[i].data), x->records[i].size)) {
+			set_window(x, at(x->records[i].data), x->records[i].size, 1);
+			return 1;
+		}
+	if (!x->checked)
+		for (uint32_t i = 0; i < x->prog->map_count; i++) {
+			const struct pf_map *map = x->prog->maps[i].map;
+			if (map->def.type == PF_MAP_RINGBUF && pf_ring_contains(map, address, size))
+				return 1;
+		}
+	return 0;
+}
+
 static int in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
 	if (x->native_stack) {
@@ -179,7 +215,7 @@ int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size)
 	for (const struct pf_visiting *v = x->visiting; v; v = v->outer)
 		if (inside(address, size, at(v->key), v->key_size))
 			return 1;
-	if (in_maps(x, address, size))
+	if (in_maps(x, address, size) || in_records(x, address, size))
 		return 1;
 	const struct pf_net_socket *socket = pf_net_socket(x->net, address);
 	return socket && inside(address, size, at(&socket->image), sizeof(socket->image));
@@ -189,5 +225,5 @@ int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size)
 {
 	if (inside(address, size, x->window, x->window_len) || in_maps(x, address, size))
 		return x->window_writable;
-	return in_private(x, address, size);
+	return in_private(x, address, size) || in_records(x, address, size);
 }

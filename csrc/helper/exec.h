@@ -19,6 +19,9 @@
  *   E9 A checked run holds at most one bpf_spin_lock (`lock`), calls nothing but bpf_spin_unlock meanwhile, and touches no
  *      lock's bytes by itself. Whatever ends the run gives the lock back, so no later run waits for it in vain.
  *
+ *   E10 A checked run holds at most PF_EXEC_RECORDS records of ring buffers (`records`), touches no other, and ends holding none.
+ *      Whatever ends the run discards those that it holds, so no reader waits for them in vain.
+ *
  * Clocks: bpf_ktime_get_ns, _boot_ns, _coarse_ns and _tai_ns all return time_ns; bpf_jiffies64 counts it at PF_HZ.
  */
 #ifndef PF_EXEC_H
@@ -67,6 +70,13 @@ struct pf_call {
 	uint32_t floor;
 };
 
+/* A record that was reserved and not yet committed. */
+struct pf_held {
+	uint8_t *data;
+	uint32_t size;
+};
+#define PF_EXEC_RECORDS 64u
+
 enum pf_redirect { PF_REDIRECT_NONE, PF_REDIRECT_IFINDEX, PF_REDIRECT_MAP };
 #define PF_REDIRECT_BROADCAST (1u << 3) /* BPF_F_BROADCAST */
 #define PF_REDIRECT_EXCLUDE (1u << 4)   /* BPF_F_EXCLUDE_INGRESS */
@@ -106,6 +116,8 @@ struct pf_exec {
 	const struct pf_map **grants;
 	uint32_t grant_capacity, grant_last;
 	void *lock;             /* the bpf_spin_lock that the run holds; NULL: none (checked mode only) */
+	uint32_t record_count;  /* E10; checked mode only */
+	struct pf_held records[PF_EXEC_RECORDS];
 	struct pf_fault fault; /* fault.diag.err is PF_OK while the run is good */
 	/* The running engine's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
 	 * after a fault. */
@@ -158,6 +170,9 @@ enum pf_err pf_helper_check(struct pf_exec *x, const struct pf_helper_info *info
 /* May the program read (write: store to) size bytes at address? Right in both builds; ctx is not memory. */
 int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size);
 int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size);
+/* The record that a checked run holds at this address; NULL: none. Committing it makes it another's. */
+const struct pf_held *pf_exec_record(const struct pf_exec *x, uint64_t address);
+void pf_exec_forget_record(struct pf_exec *x, const uint8_t *record);
 /* Is it the address of the bpf_spin_lock of a value of such a map? */
 int pf_exec_is_lock(const struct pf_exec *x, uint64_t address);
 /* Is it a map of the running program, or one it looked up? NULL if not. */

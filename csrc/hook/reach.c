@@ -18,7 +18,7 @@ static int holds_bindings(const struct pf_map *map)
 {
 	if (pf_map_is_port(map))
 		return 1;
-	enum { ARRAY, HASH, LPM, BINDING, PORT, QUEUE, BLOOM, EVENTS, NONE };
+	enum { ARRAY, HASH, LPM, BINDING, PORT, QUEUE, BLOOM, EVENTS, RING, NONE };
 	switch (map->def.type) {
 #define PF_MAP_TYPE(name, number, text, family, percpu, support)                                                       \
 	case PF_MAP_##name:                                                                                            \

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 enum family { FAMILY_NONE, FAMILY_ARRAY, FAMILY_HASH, FAMILY_LPM, FAMILY_BINDING, FAMILY_PORT, FAMILY_QUEUE,
-	      FAMILY_BLOOM, FAMILY_EVENTS };
+	      FAMILY_BLOOM, FAMILY_EVENTS, FAMILY_RING };
 
 static const struct type_info {
 	const char *text; /* NULL: no such number */
@@ -57,6 +57,7 @@ static const struct rule {
 	[PF_MAP_CPUMAP] = {4, 4, 4, 8, CPUMAP_ENTRIES_MAX, PF_MAP_F_NUMA_NODE, PF_EINVAL},
 	[PF_MAP_XSKMAP] = {4, 4, 4, 4, UINT32_MAX, PF_MAP_F_NUMA_NODE | F_USER, PF_EINVAL},
 	[PF_MAP_PERF_EVENT_ARRAY] = {4, 4, 4, 4, UINT32_MAX, PF_MAP_F_NUMA_NODE | F_USER, PF_EINVAL},
+	[PF_MAP_RINGBUF] = {0, 0, 0, 0, UINT32_MAX, PF_MAP_F_NUMA_NODE, PF_EINVAL},
 	[PF_MAP_QUEUE] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE, PF_E2BIG},
 	[PF_MAP_STACK] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE, PF_E2BIG},
 	[PF_MAP_BLOOM_FILTER] = {0, 0, 1, KMALLOC_MAX, UINT32_MAX, F_QUEUE | PF_MAP_F_ZERO_SEED, PF_E2BIG},
@@ -189,6 +190,7 @@ enum pf_err pf_map_create(const struct pf_map_def *def, const struct pf_map_def 
 	case FAMILY_QUEUE: map->ops = def->type == PF_MAP_QUEUE ? &pf_queue_ops : &pf_stack_ops; break;
 	case FAMILY_BLOOM: map->ops = &pf_bloom_ops; break;
 	case FAMILY_EVENTS: map->ops = &pf_events_ops; break;
+	case FAMILY_RING: map->ops = &pf_ring_ops; break;
 	case FAMILY_NONE: break;
 	}
 	if (PF_BUG_ON(!map->ops)) {

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "map.h"
+#include "ring.h"
 #include "spin.h"
 
 extern const struct pf_map_ops pf_array_ops;
@@ -29,6 +30,7 @@ extern const struct pf_map_ops pf_queue_ops;
 extern const struct pf_map_ops pf_stack_ops;
 extern const struct pf_map_ops pf_bloom_ops;
 extern const struct pf_map_ops pf_events_ops;
+extern const struct pf_map_ops pf_ring_ops;
 
 /* binding.c: the box of a map, and a change that `check` allows of the current binding; object NULL: delete. */
 enum pf_err pf_binding_create(struct pf_map *map, struct pf_diag *diag);

@@ -12,6 +12,7 @@ struct call {
 	uint32_t insn;
 	const struct pf_vreg *map; /* NULL before a MAP argument was seen */
 	int64_t key;               /* of a lookup, when constant; else -1 */
+	uint32_t size;             /* that a CONST_SIZE argument says */
 	uint32_t callback;         /* subprogram; UINT32_MAX: none */
 };
 
@@ -47,11 +48,19 @@ static bool is_keyless(enum pf_map_type t)
 	return t == PF_MAP_QUEUE || t == PF_MAP_STACK || t == PF_MAP_BLOOM_FILTER;
 }
 
+static bool asks_ring(uint32_t helper)
+{
+	return helper == PF_HELPER_ID_ringbuf_output || helper == PF_HELPER_ID_ringbuf_reserve ||
+	       helper == PF_HELPER_ID_ringbuf_query;
+}
+
 /* Which maps a helper takes (kernel Documentation/bpf/map_*.rst). */
 static bool map_fits(enum pf_map_type t, uint32_t helper)
 {
 	if (t == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
 		return t == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
+	if (t == PF_MAP_RINGBUF || asks_ring(helper))
+		return t == PF_MAP_RINGBUF && asks_ring(helper);
 	switch (helper) {
 	case PF_HELPER_ID_tail_call:
 		return t == PF_MAP_PROG_ARRAY;
@@ -202,6 +211,18 @@ static enum pf_err check_callback(struct pf_verifier *v, struct call *c, uint32_
 	return PF_OK;
 }
 
+static enum pf_err check_const_size(struct pf_verifier *v, struct call *c, uint32_t a)
+{
+	const struct pf_vreg *r = pf_v_reg(v, a + 1);
+
+	if (r->kind != PF_V_SCALAR || !pf_scalar_is_const(&r->s))
+		return refuse_arg(v, c, a, "a number that is known when the program is loaded");
+	pf_prec_mark(v, r->node);
+	/* More than this is given at no time, so nothing is ever touched. */
+	c->size = (uint32_t)(r->s.t.value < PF_V_MAX_OFF ? r->s.t.value : PF_V_MAX_OFF);
+	return PF_OK;
+}
+
 /* bpf_map_peek_elem on a bloom filter asks about the value. */
 static bool out_reads(struct pf_verifier *v, const struct call *c)
 {
@@ -251,6 +272,13 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 	case PF_ARG_SOCKET:
 		if (!(pf_v_is_socket(r) || (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)) || r->null)
 			return refuse_arg(v, c, a, r->null ? "a socket that was checked against NULL" : "a socket");
+		return PF_OK;
+	case PF_ARG_CONST_SIZE:
+		return check_const_size(v, c, a);
+	case PF_ARG_RECORD:
+		if (r->kind != PF_V_MEM || !r->acquired || r->null || r->off || !pf_scalar_is_const(&r->s) || r->s.t.value)
+			return refuse_arg(v, c, a, r->null ? "a record that was checked against NULL" :
+							     "a record as bpf_ringbuf_reserve gave it");
 		return PF_OK;
 	case PF_ARG_SPIN_LOCK:
 		return pf_lock_check_call(v, c->info->number);
@@ -352,6 +380,12 @@ static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vr
 	case PF_RET_SOCKET_OR_NULL:
 	case PF_RET_SOCK_COMMON_OR_NULL:
 		pf_v_set_pointer(r0, c->info->ret == PF_RET_SOCKET_OR_NULL ? PF_V_SOCK : PF_V_SOCK_COMMON);
+		r0->null = 1;
+		pf_refs_acquire(v, r0);
+		return;
+	case PF_RET_RECORD_OR_NULL:
+		pf_v_set_pointer(r0, PF_V_MEM);
+		r0->size = c->size;
 		r0->null = 1;
 		pf_refs_acquire(v, r0);
 		return;

@@ -32,6 +32,8 @@ const char *pf_v_kind_text(const struct pf_vreg *r)
 	case PF_V_FUNC:
 		return "function pointer";
 	case PF_V_MEM:
+		if (r->acquired)
+			return r->null ? "record pointer or NULL" : "record pointer";
 		return r->null ? "memory pointer or NULL" : "memory pointer";
 	case PF_V_SOCK:
 		return r->null ? "socket pointer or NULL" : "socket pointer";

@@ -228,6 +228,8 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_FUNC:
 		case PF_ARG_SPIN_LOCK:
 		case PF_ARG_SOCKET:
+		case PF_ARG_RECORD:
+		case PF_ARG_CONST_SIZE:
 			break;
 		}
 	}

@@ -6,7 +6,12 @@
 
 enum pf_err pf_refs_check_none(struct pf_verifier *v, const char *what)
 {
-	return v->cur.ref_count ? pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_REF_LEFT, v->cur.refs[0].at, 0, what) : PF_OK;
+	if (!v->cur.ref_count)
+		return PF_OK;
+	const uint32_t at = v->cur.refs[0].at;
+	if (v->insns[at].imm == PF_HELPER_ID_ringbuf_reserve)
+		pf_v_help(v, "commit the record on every path, where it is not NULL: bpf_ringbuf_submit() or bpf_ringbuf_discard()");
+	return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_REF_LEFT, at, 0, what);
 }
 
 static bool is_held(const struct pf_verifier *v, uint32_t id)

@@ -44,7 +44,7 @@ enum pf_vkind {
 	PF_V_VALUE, /* into a map's value */
 	PF_V_KEY,   /* into a map's key, within a callback */
 	PF_V_FUNC,
-	PF_V_MEM,   /* memory of a size known from a global function's signature */
+	PF_V_MEM,   /* memory of a known size: a global function's argument; a record of a ring buffer, which is acquired */
 	PF_V_SOCK,  /* a full socket: struct bpf_sock */
 	PF_V_SOCK_COMMON, /* a socket of any state */
 	PF_V_KINDS

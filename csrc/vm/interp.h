@@ -6,7 +6,6 @@
 #ifndef PF_VM_INTERP_H
 #define PF_VM_INTERP_H
 
-#include "../map/spin.h"
 #include "fuse.h"
 #include "observe.h"
 #include "vm.h"
@@ -83,14 +82,6 @@ static inline void pf_vm_clear(struct pf_exec *x, const struct pf_prog *prog)
 	x->fault.diag.err = PF_OK;
 	if (PF_UNLIKELY(x->observer))
 		pf_observe_run(x->observer);
-}
-
-/* After a run, which may have faulted: a lock that it still holds is given back (exec.h, E9). */
-static inline void pf_vm_end(struct pf_exec *x)
-{
-	if (PF_UNLIKELY(x->lock))
-		pf_spin_release(x->lock);
-	x->lock = NULL;
 }
 
 /* Starts the feed's next packet. */

@@ -108,10 +108,12 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 			goto exhausted;                                                                                \
 		SET_PACKET();                                                                                          \
 	} while (0)
-#define UNLOCKED()                                                                                                     \
+#define HOLDS_NOTHING()                                                                                                \
 	do {                                                                                                           \
 		if (PF_UNLIKELY(x->lock))                                                                              \
 			goto lock_left;                                                                                \
+		if (PF_UNLIKELY(x->record_count && !base)) /* a callback's caller may go on with them */               \
+			goto record_left;                                                                              \
 	} while (0)
 #define NEW_PROGRAM()                                                                                                  \
 	do {                                                                                                           \
@@ -131,7 +133,7 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 #define LEAVE(at) ((void)0)
 #define CHECK_HELPER(number) ((void)0)
 #define AFTER_HELPER() ((void)0)
-#define UNLOCKED() ((void)0)
+#define HOLDS_NOTHING() ((void)0)
 #define NEW_PROGRAM() ((void)0)
 #endif
 
@@ -222,6 +224,8 @@ exhausted:
 	return pf_exec_fault(x, PF_DIAG_VM_BUDGET, (uint32_t)(pc - code->insns), x->budget, 0, NULL);
 lock_left:
 	return pf_exec_fault(x, PF_DIAG_VM_LOCK_LEFT, (uint32_t)(pc - code->insns), 0, 0, NULL);
+record_left:
+	return pf_exec_fault(x, PF_DIAG_VM_RECORD_LEFT, (uint32_t)(pc - code->insns), x->record_count, 0, NULL);
 bad_load:
 	return pf_exec_fault_access(x, PF_DIAG_VM_LOAD, (uint32_t)(pc - code->insns), fault_at, fault_size);
 bad_store:

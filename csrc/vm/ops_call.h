@@ -19,7 +19,7 @@ op_CALL_LOCAL: {
 
 op_EXIT: {
 	if (PF_LIKELY(x->depth == base)) {
-		UNLOCKED();
+		HOLDS_NOTHING();
 		if (feed) {
 			pf_vm_count(feed, (uint32_t)r[0]);
 			if (PF_LIKELY(feed->done < feed->n))

@@ -1,6 +1,9 @@
 /* run.c - entering the loop, or compiled code: whole programs, callbacks, tail calls. */
 #include "interp.h"
 
+#include "../map/ring.h"
+#include "../map/spin.h"
+
 static pf_interp_fn *loop_of(const struct pf_exec *x, enum pf_engine engine)
 {
 	if (engine != PF_ENGINE_CHECKED)
@@ -67,6 +70,16 @@ const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_
 	return code;
 }
 
+/* After a run, which may have faulted: what it still holds is given back (exec.h, E9, E10). */
+static void end_run(struct pf_exec *x)
+{
+	if (PF_UNLIKELY(x->lock))
+		pf_spin_release(x->lock);
+	x->lock = NULL;
+	while (PF_UNLIKELY(x->record_count))
+		(void)pf_ring_commit(x->records[--x->record_count].data, 1);
+}
+
 static pf_interp_fn *choose(struct pf_exec *x, enum pf_engine engine)
 {
 	x->checked = engine == PF_ENGINE_CHECKED;
@@ -100,7 +113,7 @@ enum pf_err pf_vm_run(struct pf_exec *x, const struct pf_prog *prog, enum pf_eng
 		return PF_OK;
 	}
 	const enum pf_err err = choose(x, engine)(x, code, 0, args, r0, NULL);
-	pf_vm_end(x);
+	end_run(x);
 	x->executed = x->budget - (uint64_t)x->left;
 	return err;
 }
@@ -125,7 +138,7 @@ enum pf_err pf_vm_run_packets(struct pf_exec *x, const struct pf_prog *prog, enu
 		return PF_OK;
 	}
 	const enum pf_err err = choose(x, engine)(x, code, 0, NULL, &r0, feed);
-	pf_vm_end(x);
+	end_run(x);
 	return err;
 }
 

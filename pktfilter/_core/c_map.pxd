@@ -13,7 +13,7 @@ cdef extern from "rcu/ref.h" nogil:
 
 cdef extern from "map/map.h" nogil:
     enum pf_map_type:
-        pass
+        PF_MAP_RINGBUF
     struct pf_map_def:
         pf_map_type type
         uint32_t key_size
@@ -59,6 +59,12 @@ cdef extern from "map/map.h" nogil:
         uint32_t add
         uint32_t mask
     int pf_map_inline_of(pf_map *map, pf_map_inline *out)
+
+
+cdef extern from "map/ring.h" nogil:
+    pf_err pf_ring_next_size(pf_map *map, uint32_t *size)
+    pf_err pf_ring_take(pf_map *map, void *data, uint32_t size)
+    uint64_t pf_ring_lost(const pf_map *map)
 
 
 cdef extern from "map/binding.h" nogil:

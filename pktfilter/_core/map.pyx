@@ -4,12 +4,14 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pktfilter._core.c_map cimport (
+    PF_MAP_RINGBUF,
     pf_map, pf_map_bind, pf_map_bind_port, pf_map_bound, pf_map_bound_port, pf_map_count, pf_map_create, pf_map_def, pf_map_fixed_contents, pf_map_freeze,
     pf_map_inline, pf_map_inline_of, pf_map_memory, pf_map_put, pf_map_set_extra, pf_map_user_peek, pf_map_user_pop, pf_map_user_push,
     pf_map_set_inner_lock, pf_map_set_lock, pf_map_type, pf_map_user_delete, pf_map_user_lookup, pf_map_user_next_key, pf_map_user_update, pf_map_user_value_size, pf_ref,
+    pf_ring_lost, pf_ring_next_size, pf_ring_take,
 )
 from pktfilter._core.c_prog cimport pf_prog
-from pktfilter._core.c_tables cimport pf_diag, pf_err
+from pktfilter._core.c_tables cimport PF_EAGAIN, pf_diag, pf_err
 from pktfilter._core.errors cimport raise_diag
 from pktfilter._core.prog cimport ProgRef
 
@@ -206,6 +208,29 @@ cdef class MapRef:
         with nogil:
             err = pf_map_user_peek(self.ptr, v, 0)
         return <int>err
+
+    def next_record(self):
+        """(errno, the oldest record of a ring buffer, taken out); ENODATA when there is none."""
+        cdef uint32_t size = 0
+        cdef bytes out
+        cdef char *to
+        cdef pf_err err
+        while True:
+            with nogil:
+                err = pf_ring_next_size(self.ptr, &size)
+            if err:
+                return <int>err, None
+            out = PyBytes_FromStringAndSize(NULL, size)
+            to = PyBytes_AS_STRING(out)
+            with nogil:
+                err = pf_ring_take(self.ptr, to, size)
+            if err != PF_EAGAIN:
+                return <int>err, out
+
+    @property
+    def lost(self):
+        """Records for which a ring buffer had no room; 0 of other maps."""
+        return pf_ring_lost(self.ptr) if self.ptr.def_.type == PF_MAP_RINGBUF else 0
 
     def count(self):
         cdef uint64_t n

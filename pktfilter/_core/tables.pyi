@@ -34,6 +34,8 @@ class Helper(NamedTuple):
     gpl: bool
     args: tuple[str, ...]
     moves_packet: bool
+    timed: bool
+    indexed: bool
 
 class Action(NamedTuple):
     """A row of action.def; `name` is upper-case, `text` lower-case."""

@@ -61,6 +61,8 @@ Helper = NamedTuple(
         ("gpl", bool),
         ("args", tuple),
         ("moves_packet", bool),
+        ("timed", bool),
+        ("indexed", bool),
     ],
 )
 Action = NamedTuple("Action", [("name", str), ("value", int), ("text", str)])
@@ -141,6 +143,8 @@ cdef tuple _helpers():
                 kind for kind in [_text(rows[i].args[n]) for n in range(5)] if kind != "NONE"
             ]),
             "PF_HELPER_MOVES_PACKET" in _text(rows[i].flags),
+            "PF_HELPER_TIMED" in _text(rows[i].flags),
+            "PF_HELPER_INDEXED" in _text(rows[i].flags),
         )
         for i in range(count)
     ])

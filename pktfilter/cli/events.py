@@ -16,6 +16,7 @@ from .map_options import same_file
 
 if TYPE_CHECKING:
     from ..handles.events import Event
+    from ..handles.maps import Map
 
 _FORMATS = ("json", "hex", "pcapng")
 _STDOUT = "-"
@@ -121,6 +122,17 @@ class EventOutput:
     def _failed(self, error: OSError) -> OutputError:
         name = "standard output" if self.to_stdout else self._file
         return OutputError(f"events cannot be written: {error.strerror}", file=name)
+
+
+def tell_full_rings(maps: Iterable[Map], listens: bool) -> None:
+    """Says on standard error which ring buffers had no room for what programs wanted to put in."""
+    for each in maps:
+        if each.lost:
+            hint = "" if listens else ": nobody read it, add --events json"
+            click.echo(
+                f"pktfilter: note: map '{each.name}' was full: {each.lost:,} records were not made{hint}",
+                err=True,
+            )
 
 
 def events_of(options: dict[str, Any]) -> EventOutput:

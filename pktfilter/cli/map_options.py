@@ -106,7 +106,7 @@ class MapFiles:
     def resize(self, spec: ObjectSpec) -> None:
         """Sets the sizes in an object, of the maps that it has."""
         for name in self.sizes.keys() & spec.maps.keys():
-            spec.maps[name].max_entries = self.sizes[name]
+            spec.maps[name].size(self.sizes[name])
 
     def resize_own(self, spec: ObjectSpec) -> None:
         """Sets the sizes in the object that they are about; raises `UsageError` when it has not all of them."""
@@ -127,6 +127,11 @@ class MapFiles:
             for name in names:
                 if name not in obj.maps:
                     raise _no_map(option, name, obj.path, obj.maps)
+                if obj.maps[name].keyless:
+                    raise UsageError(
+                        f"{option} names a map without keys",
+                        found=f"{name}, a {obj.maps[name].type}",
+                    )
         outputs = [*self.dump.values(), *([self.dump_all] if self.dump_all else [])]
         if outputs.count("-") + to_stdout > 1:
             raise UsageError("standard output takes one thing", hint="name files for the others")

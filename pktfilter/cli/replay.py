@@ -19,7 +19,7 @@ from ..sinks import WRITE_CHOICES
 from ..sources.files import expand
 from . import EXIT_INTERRUPTED, EXIT_REFUSED, UsageError
 from .environment import environment_options
-from .events import event_options, events_of
+from .events import event_options, events_of, tell_full_rings
 from .map_options import map_files_of, map_options
 from .options import (
     batch_option,
@@ -244,6 +244,7 @@ def replay_command(
     for error in result.errors:
         click.echo(f"pktfilter: {error}", err=True)
     files.save(obj, link)
+    tell_full_rings(obj.maps.values(), events.on_event is not None)
     if result.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_REFUSED if result.errors else 0

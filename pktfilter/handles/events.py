@@ -12,9 +12,9 @@ EVENT_BYTES_MAX = 1 << 30
 
 @dataclass(frozen=True)
 class Event:
-    """One call of bpf_perf_event_output.
+    """One call of bpf_perf_event_output, or one record of a ring buffer.
 
-    `map` is the name of the perf event array, `cpu` the CPU id it was sent on, `index` the packet's
+    `map` is the map's name, `cpu` the CPU id it was sent on, `index` the packet's
     (in a test run: the number of the run), `time_ns` what the program's clocks said; `data` the bytes
     that the program handed over, `packet` those of its packet that it asked for behind them.
     """

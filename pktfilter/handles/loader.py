@@ -70,7 +70,7 @@ def load(
     """
     spec = source if isinstance(source, ObjectSpec) else ObjectSpec.from_file(source)
     for name, entries in (max_entries or {}).items():
-        _named(spec, name, "to size").max_entries = entries
+        _named(spec, name, "to size").size(entries)
     for name, template in (inner or {}).items():
         outer = _named(spec, name, "to give an inner map")
         outer.inner = template.spec if isinstance(template, Map) else template

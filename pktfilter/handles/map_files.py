@@ -232,7 +232,7 @@ def _inner(into: Map, row: Row, maps: Mapping[str, Map]) -> Map:
     if "max_entries" in given:
         if type(given["max_entries"]) is not int:
             raise _bad(into, row, "max_entries is no number", shown(given["max_entries"]))
-        spec.max_entries = given["max_entries"]
+        spec.size(given["max_entries"])
     try:
         made = Map(spec, cpus=into.cpus if into.cpus > 1 else None)
         put(made, rows_of_list(given.get("entries", [])), {}, {})

@@ -56,7 +56,8 @@ class Map(MapAccess, Keyless):
     a list, or one value for all. Prog arrays hold `Program`s, outer maps hold `Map`s; writing
     those publishes a new world in every datapath that uses them, as does every change of a devmap,
     devmap_hash or cpumap: they take bytes, `(ifindex or queue size, program or None)`, or a `DevmapEntry`
-    or `CpumapEntry`. Queues, stacks and bloom filters have no keys: `push`, `pop`, `peek`, `add` and `in`.
+    or `CpumapEntry`. Queues, stacks and bloom filters have no keys: `push`, `pop`, `peek`, `add` and `in`; ring
+    buffers `consume`.
 
     Raises `MapError` with the errno of `bpf(2)`: ENOENT (a `KeyError` too), EEXIST, E2BIG (full),
     EINVAL (flags), EPERM (frozen or read-only). A key or value of the wrong size is an `InputError`.

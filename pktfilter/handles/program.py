@@ -52,7 +52,7 @@ class TestRun:
     `retval` is the raw 32-bit return value, `action` the verdict (an unknown value is ABORTED),
     `data` the packet afterwards, `data_meta` the metadata in front of it, `duration_ns` the mean
     time of one run; `trace` holds the lines of bpf_trace_printk, `redirect` the ifindex or map key of
-    a redirect; `events` what bpf_perf_event_output handed over, in order, and `events_lost` how many
+    a redirect; `events` what went to perf event arrays and ring buffers, in order, and `events_lost` how many
     found no room.
     """
 

@@ -1,8 +1,9 @@
-"""Maps without keys from Python: queues, stacks and bloom filters."""
+"""Maps without keys from Python: queues, stacks, bloom filters and ring buffers."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MapError
@@ -14,14 +15,25 @@ if TYPE_CHECKING:
     from .maps import Scalar
 
 
+_WAYS = {
+    "queue": "push, pop and peek",
+    "stack": "push, pop and peek",
+    "bloom_filter": "add and `in`",
+    "ringbuf": "consume",
+}
+
+
 class Keyless:
     """What a `Map` of such a type can do. Semantics: kernel Documentation/bpf, map_queue_stack.rst
-    and map_bloom_filter.rst; errno values as bpf(2) gives them. Other types raise EOPNOTSUPP."""
+    map_bloom_filter.rst and ringbuf.rst; errno values as bpf(2) gives them. Other types raise EOPNOTSUPP."""
 
     _ref: MapRef
     spec: MapSpec
 
     if TYPE_CHECKING:  # the map's own
+
+        @property
+        def value_size(self) -> int: ...
 
         def _place(self) -> str: ...
 
@@ -31,7 +43,7 @@ class Keyless:
 
     @property
     def keyless(self) -> bool:
-        """Whether the map holds values without keys: a queue, a stack or a bloom filter."""
+        """Whether the map has no keys: a queue, a stack, a bloom filter or a ringbuf."""
         return self.spec.type in KEYLESS
 
     def push(self, value: Scalar, *, flags: int = 0) -> None:
@@ -40,7 +52,7 @@ class Keyless:
         A full queue or stack raises `MapError` (E2BIG); with BPF_EXIST its oldest value gives way.
         Other flags are EINVAL; a frozen map is EPERM.
         """
-        raw = self._join(value) if self.keyless else b"\0"
+        raw = self._join(value) if self.keyless and self.value_size else b"\0"
         self._check(self._ref.push(raw, flags), "push")
 
     def pop(self) -> bytes:
@@ -74,12 +86,32 @@ class Keyless:
             self._check(err, "lookup")
         return not err
 
+    def consume(self) -> Iterator[bytes]:
+        """Takes a ringbuf's records out, oldest first, up to the first that a program is still writing.
+
+        What is not asked for stays in. EOPNOTSUPP for other types; EPERM where BPF_F_WRONLY is set.
+        Runs with a listener for events (docs/events.md) take the records out themselves.
+        """
+        if self.spec.type != "ringbuf":
+            raise self._error(errno.EOPNOTSUPP, "consume")
+        while True:
+            err, record = self._ref.next_record()
+            if err == errno.ENODATA:
+                return
+            self._check(err, "consume")
+            yield record
+
+    @property
+    def lost(self) -> int:
+        """Records that programs could not put into a ringbuf for want of room; 0 for other types."""
+        return int(self._ref.lost)
+
     def _check(self, err: int, verb: str) -> None:
         if err:
             raise self._error(err, verb)
 
     def _no_keys(self) -> MapError:
-        ways = "add and `in`" if self.spec.type == "bloom_filter" else "push, pop and peek"
+        ways = _WAYS[self.spec.type]
         return MapError(
             f"a {self.spec.type} has no keys: use {ways}", place=self._place(), errno=errno.EINVAL
         )

@@ -34,6 +34,7 @@ class Places:
         self._regions: dict[int, tuple[int, str]] = {ctx: (ctx_size, "ctx")}
         self._stack = stack  # r10 of the outermost frame
         self._objects: dict[int, str] = {}
+        self.records = 0  # of ring buffers, so far
 
     def note(self, address: int, size: int, name: str) -> None:
         """`size` bytes at the address are called so from here on."""

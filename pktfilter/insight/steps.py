@@ -220,6 +220,12 @@ def _note_result(
             places.note(r0, of.value_size if of is not None else 8, name)
         call.result = name if r0 else "NULL"
         return
+    if call.name == "ringbuf_reserve":
+        if r0:
+            places.records += 1
+            places.note(r0, int(call.args[1], 0), f"{call.args[0]}#{places.records}")
+        call.result = places.name(r0, edges, depth) if r0 else "NULL"
+        return
     call.result = places.name(r0, edges, depth) or _number(r0)
 
 

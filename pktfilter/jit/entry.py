@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._core.native import LAYOUT
+from .._core.tables import HELPERS
 from .emit import EXEC, FEED
-from .ops_calls import LENGTH, NUMBER
+from .ops_calls import CLOCKS, LENGTH, NUMBER
 
 if TYPE_CHECKING:
     from .translate import Shape
@@ -104,16 +105,9 @@ def pf_call(shape: Shape) -> list[str]:
     return [*t.lines, "}"]
 
 
-#: C functions that read the worker's clock, and those that read the packet's index.
-_TIMED = (
-    "jiffies64",
-    "perf_event_output",
-    "xdp_metadata_rx_timestamp",
-    "tcp_check_syncookie",
-    "tcp_gen_syncookie",
-    *(f"tcp_raw_{verb}_syncookie_{ip}" for verb in ("gen", "check") for ip in ("ipv4", "ipv6")),
-)
-_INDEXED = ("get_prandom_u32", "perf_event_output")
+#: C functions that read the worker's clock (some clocks need none), and those that read the packet's index.
+_TIMED = tuple(row.name for row in HELPERS if row.timed and row.name not in CLOCKS)
+_INDEXED = tuple(row.name for row in HELPERS if row.indexed)
 
 
 def _uses(shape: Shape, *names: str) -> bool:

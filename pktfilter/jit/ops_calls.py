@@ -45,7 +45,7 @@ _BOUNDED = (
     *_FIXED,
 )
 _SIZES = {"MAP_KEY": "key_size", "MAP_VALUE": "value_size", "MAP_VALUE_OUT": "value_size"}
-_CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
+CLOCKS = ("ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns", "ktime_get_tai_ns")
 
 
 def arguments(insn: Insn) -> int:
@@ -276,7 +276,7 @@ def _tail_call(e: Emitter, _: Insn) -> str:
 
 
 _INLINE: dict[int, Callable[[Emitter, Insn], str]] = {
-    **{NUMBER[name]: _clock for name in _CLOCKS},
+    **{NUMBER[name]: _clock for name in CLOCKS},
     NUMBER["get_smp_processor_id"]: _cpu,
     NUMBER["xdp_get_buff_len"]: _length,
     NUMBER["map_lookup_elem"]: _lookup,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,19 @@ BPF_F_WRONLY_PROG = 1 << 8
 
 # Four-byte keys are fixed for these types, four-byte values for the second group (bpf(2)).
 _INDEXED = ("array", "percpu_array", "prog_array", "array_of_maps", "xskmap", "perf_event_array")
-#: Their values have no keys: key_size is 0.
-KEYLESS = ("queue", "stack", "bloom_filter")
+#: They have no keys: key_size is 0.
+KEYLESS = ("queue", "stack", "bloom_filter", "ringbuf")
 _BLOOM_EXTRA_MAX = 15
 _FD_VALUED = ("prog_array", "perf_event_array", *MAP_IN_MAP)
 #: What may be 0; of a perf event array it means one slot for every CPU id.
-_ZERO = {("max_entries", "perf_event_array"), *(("key_size", name) for name in KEYLESS)}
+_ZERO = {
+    ("max_entries", "perf_event_array"),
+    ("value_size", "ringbuf"),
+    *(("key_size", name) for name in KEYLESS),
+}
 _LPM_KEY_MIN, _LPM_KEY_MAX = 5, 260
 _U32_MAX = (1 << 32) - 1
+_RING_MAX = 1 << 31
 _HINTS = {"max_entries": "set it with load(max_entries=...) or --max-entries NAME=N"}
 
 
@@ -74,6 +80,13 @@ class MapSpec:
         """Whether programs may only read, or only write, the map."""
         return bool(self.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 
+    def size(self, max_entries: int) -> None:
+        """Sets `max_entries`, as a loader does: that of a ringbuf is rounded up to what bpf(2) takes
+        (a power of two, and whole pages), as libbpf rounds it."""
+        if self.type == "ringbuf" and 0 < max_entries <= _RING_MAX:
+            max_entries = max(1 << (max_entries - 1).bit_length(), mmap.PAGESIZE)
+        self.max_entries = max_entries
+
     def validate(self) -> None:
         """Raise `InputError` if `bpf(2)` would refuse the definition or the type is unsupported."""
         row = map_type_by_name(self.type)
@@ -88,6 +101,10 @@ class MapSpec:
                 raise self._bad(f"{attribute} is missing", 0, "at least 1", _HINTS.get(attribute))
         if self.type in KEYLESS and self.key_size:
             raise self._bad("a map of this type has no keys", f"key_size {self.key_size}", 0)
+        if self.type == "ringbuf" and self.value_size:
+            raise self._bad(
+                "a ringbuf's records have no set size", f"value_size {self.value_size}", 0
+            )
         most = _BLOOM_EXTRA_MAX if self.type == "bloom_filter" else 0
         if not 0 <= self.map_extra <= most:
             raise self._bad("map_extra is wrong for the type", self.map_extra, f"0 to {most}")

@@ -76,9 +76,10 @@ def read_maps(elf: ElfObject, btf: Btf | None) -> MapTable:
                 raise ObjectError(
                     "map is defined twice", file=elf.path, section=section.name, symbol=spec.name
                 )
-            spec.btf = btf
-            if spec.inner is not None:
-                spec.inner.btf = btf
+            for each in (spec, spec.inner):
+                if each is not None:
+                    each.btf = btf
+                    each.size(each.max_entries)
             table.specs[spec.name] = spec
             table.places.setdefault(section.index, []).append(place)
     return table
