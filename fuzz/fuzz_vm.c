@@ -168,6 +168,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_MAP_VALUE_OUT:
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
+	case PF_ARG_SLICE_BUFFER:
 	case PF_ARG_MEM_UPDATE:
 	case PF_ARG_MEM_UPDATE_4:
 	case PF_ARG_MEM_READ_20:
@@ -196,10 +197,15 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_FUNC:
 		add_wide(c, dst, 4, take(b)); /* becomes a distance in aim */
 		break;
+	case PF_ARG_DYNPTR:
+	case PF_ARG_DYNPTR_NEW_XDP:
+	case PF_ARG_DYNPTR_NEW_LOCAL:
+	case PF_ARG_DYNPTR_NEW_CLONE:
+		add(c, I(0xbf, dst, 10, 0, 0));
+		add(c, I(0x07, dst, 0, 0, -16 - (int32_t)(8 * below(b, 3))));
+		break;
 	case PF_ARG_SPIN_LOCK:
 	case PF_ARG_SOCKET:
-		add(c, I(0xbf, dst, VALUE_R9, 0, 0));
-		break;
 	case PF_ARG_RECORD:
 		add(c, I(0xbf, dst, chance & 1 ? 0 : VALUE_R9, 0, 0));
 		break;

@@ -53,10 +53,6 @@ ROWS = frozenset(
 
 PENDING = frozenset(
     {
-        "helper dynptr_write",
-        "kfunc dynptr_from_xdp",
-        "kfunc dynptr_slice",
-        "kfunc dynptr_slice_rdwr",
         "kfunc xdp_ct_lookup",
         "kfunc xdp_ct_alloc",
         "kfunc ct_insert_entry",

@@ -1,4 +1,5 @@
 /* check.c - helper arguments in a checked run: does what the program passes fit the helper's row? */
+#include "dynptr.h"
 #include "exec.h"
 #include "sockets.h"
 
@@ -7,54 +8,12 @@
 #define MEM_MAX (1u << 29) /* Linux: BPF_MAX_VAR_SIZ, above every size of an argument */
 #define WORK_UNIT 64u
 
-static int iterable(const struct pf_map *map)
-{
-	const enum pf_map_type t = map->def.type;
-	return t == PF_MAP_ARRAY || t == PF_MAP_PERCPU_ARRAY || t == PF_MAP_HASH || t == PF_MAP_PERCPU_HASH ||
-	       t == PF_MAP_LRU_HASH || t == PF_MAP_LRU_PERCPU_HASH;
-}
-
-static int is_port(const struct pf_map *map)
-{
-	const enum pf_map_type t = map->def.type;
-	return t == PF_MAP_DEVMAP || t == PF_MAP_DEVMAP_HASH || t == PF_MAP_CPUMAP || t == PF_MAP_XSKMAP;
-}
-
-static int is_outer(const struct pf_map *map)
-{
-	return map->def.type == PF_MAP_ARRAY_OF_MAPS || map->def.type == PF_MAP_HASH_OF_MAPS;
-}
-
-static int asks_ring(uint32_t helper)
-{
-	return helper == PF_HELPER_ID_ringbuf_output || helper == PF_HELPER_ID_ringbuf_reserve ||
-	       helper == PF_HELPER_ID_ringbuf_query;
-}
-
-/* Which map types a helper takes (kernel Documentation/bpf, map_*.rst; Linux refuses the rest at load). */
+/* What a helper may do with the map, which the verifier knows of an accepted program. */
 static int map_fits(const struct pf_map *map, uint32_t helper)
 {
-	if (map->def.type == PF_MAP_PROG_ARRAY)
-		return 0;
-	if (map->def.type == PF_MAP_RINGBUF || asks_ring(helper))
-		return map->def.type == PF_MAP_RINGBUF && asks_ring(helper);
-	if (map->def.type == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
-		return map->def.type == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
-	const int queue = map->def.type == PF_MAP_QUEUE || map->def.type == PF_MAP_STACK;
-	const int keyless = queue || map->def.type == PF_MAP_BLOOM_FILTER;
-	if (helper == PF_HELPER_ID_map_peek_elem)
-		return keyless;
-	if (helper == PF_HELPER_ID_map_push_elem || helper == PF_HELPER_ID_map_pop_elem)
-		return (queue || (keyless && helper == PF_HELPER_ID_map_push_elem)) && pf_map_prog_writable(map);
-	if (keyless)
-		return 0;
-	if (helper == PF_HELPER_ID_map_lookup_elem)
-		return 1;
-	if (helper == PF_HELPER_ID_map_lookup_percpu_elem)
-		return map->percpu != 0;
-	if (helper == PF_HELPER_ID_for_each_map_elem)
-		return iterable(map);
-	return !is_port(map) && !is_outer(map) && !(map->def.flags & PF_MAP_F_RDONLY_PROG);
+	const int writes = helper == PF_HELPER_ID_map_update_elem || helper == PF_HELPER_ID_map_delete_elem ||
+			   helper == PF_HELPER_ID_map_push_elem || helper == PF_HELPER_ID_map_pop_elem;
+	return pf_helper_takes_map(helper, map->def.type) && (!writes || pf_map_prog_writable(map));
 }
 
 /* The slot of a subprogram that some ld_imm64 could have produced: inside the program and no second half. */
@@ -92,18 +51,14 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	case PF_ARG_CTX:
 		return x->prog->type == PF_PROG_XDP && value == (uint64_t)(uintptr_t)&x->packet;
 	case PF_ARG_MAP:
+	case PF_ARG_PROG_ARRAY:
+	case PF_ARG_PORT_MAP:
 		map = pf_exec_map(x, value);
 		if (!map || !map_fits(map, info->number))
 			return 0;
 		if (info->number == PF_HELPER_ID_for_each_map_elem) /* empty buckets are looked at as well */
 			charge(x, map->def.max_entries);
 		return 1;
-	case PF_ARG_PROG_ARRAY:
-		map = pf_exec_map(x, value);
-		return map && map->def.type == PF_MAP_PROG_ARRAY;
-	case PF_ARG_PORT_MAP:
-		map = pf_exec_map(x, value);
-		return map && is_port(map);
 	case PF_ARG_MAP_KEY:
 		return sized(x, value, map->def.key_size, 0);
 	case PF_ARG_MAP_VALUE:
@@ -135,6 +90,14 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return is_func(x->prog, value);
 	case PF_ARG_SOCKET: /* or what a lookup in an xskmap gives */
 		return pf_net_socket(x->net, value) || pf_exec_readable(x, value, 4);
+	case PF_ARG_DYNPTR:
+		return pf_dynptr_usable(x, value);
+	case PF_ARG_DYNPTR_NEW_XDP:
+	case PF_ARG_DYNPTR_NEW_LOCAL:
+	case PF_ARG_DYNPTR_NEW_CLONE:
+		return pf_exec_writable(x, value, PF_DYNPTR_BYTES);
+	case PF_ARG_SLICE_BUFFER:
+		return value == 0 || sized(x, value, next, 1);
 	case PF_ARG_RECORD:
 		return pf_exec_record(x, value) != NULL;
 	case PF_ARG_SPIN_LOCK:

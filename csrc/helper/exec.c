@@ -205,7 +205,8 @@ static int in_private(const struct pf_exec *x, uint64_t address, uint64_t size)
 		return 1;
 	if (x->prog->type == PF_PROG_MEMORY)
 		return inside(address, size, at(x->memory), x->memory_len);
-	return inside(address, size, at(x->packet.data_meta), (uint64_t)(x->packet.data_end - x->packet.data_meta));
+	return inside(address, size, at(x->packet.data_meta), (uint64_t)(x->packet.data_end - x->packet.data_meta)) ||
+	       inside(address, size, at(x->packet.extra), x->packet.extra_len); /* a slice leads there */
 }
 
 int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size)

@@ -1,5 +1,6 @@
 /* call.c - helper calls against their rows, and the callbacks they make. */
 #include "branch.h"
+#include "dynptr.h"
 #include "plant.h"
 #include "lock.h"
 #include "precision.h"
@@ -16,70 +17,25 @@ struct call {
 	uint32_t callback;         /* subprogram; UINT32_MAX: none */
 };
 
-static enum pf_err refuse_arg(struct pf_verifier *v, const struct call *c, uint32_t a, const char *expected)
+enum pf_err pf_call_refuse_arg(struct pf_verifier *v, const struct pf_helper_info *info, uint32_t a, const char *expected)
 {
 	const struct pf_vreg *r = pf_v_reg(v, a + 1);
 
 	if (r->kind == PF_V_SCALAR && r->size)
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_STALE, a + 1, r->size - 1, pf_v_callee(v, r->size - 1));
-	pf_v_help(v, "argument %u of bpf_%s must be %s; r%u holds a %s", a + 1, c->info->name, expected, a + 1,
+	pf_v_help(v, "argument %u of bpf_%s must be %s; r%u holds a %s", a + 1, info->name, expected, a + 1,
 		  pf_v_kind_text(r));
-	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_ARGUMENT, a + 1, r->kind, c->info->name);
+	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_ARGUMENT, a + 1, r->kind, info->name);
+}
+
+static enum pf_err refuse_arg(struct pf_verifier *v, const struct call *c, uint32_t a, const char *expected)
+{
+	return pf_call_refuse_arg(v, c->info, a, expected);
 }
 
 /* ---- maps ---- */
 
 static bool is_outer(enum pf_map_type t) { return t == PF_MAP_ARRAY_OF_MAPS || t == PF_MAP_HASH_OF_MAPS; }
-static bool is_port(enum pf_map_type t)
-{
-	return t == PF_MAP_DEVMAP || t == PF_MAP_DEVMAP_HASH || t == PF_MAP_CPUMAP || t == PF_MAP_XSKMAP;
-}
-static bool is_percpu(enum pf_map_type t)
-{
-	return t == PF_MAP_PERCPU_ARRAY || t == PF_MAP_PERCPU_HASH || t == PF_MAP_LRU_PERCPU_HASH;
-}
-static bool iterates(enum pf_map_type t)
-{
-	return t == PF_MAP_ARRAY || t == PF_MAP_HASH || t == PF_MAP_LRU_HASH || is_percpu(t);
-}
-
-static bool is_keyless(enum pf_map_type t)
-{
-	return t == PF_MAP_QUEUE || t == PF_MAP_STACK || t == PF_MAP_BLOOM_FILTER;
-}
-
-static bool asks_ring(uint32_t helper)
-{
-	return helper == PF_HELPER_ID_ringbuf_output || helper == PF_HELPER_ID_ringbuf_reserve ||
-	       helper == PF_HELPER_ID_ringbuf_query;
-}
-
-/* Which maps a helper takes (kernel Documentation/bpf/map_*.rst). */
-static bool map_fits(enum pf_map_type t, uint32_t helper)
-{
-	if (t == PF_MAP_PERF_EVENT_ARRAY || helper == PF_HELPER_ID_perf_event_output)
-		return t == PF_MAP_PERF_EVENT_ARRAY && helper == PF_HELPER_ID_perf_event_output;
-	if (t == PF_MAP_RINGBUF || asks_ring(helper))
-		return t == PF_MAP_RINGBUF && asks_ring(helper);
-	switch (helper) {
-	case PF_HELPER_ID_tail_call:
-		return t == PF_MAP_PROG_ARRAY;
-	case PF_HELPER_ID_redirect_map:
-		return is_port(t);
-	case PF_HELPER_ID_map_push_elem:
-	case PF_HELPER_ID_map_peek_elem:
-		return is_keyless(t);
-	case PF_HELPER_ID_map_pop_elem:
-		return is_keyless(t) && t != PF_MAP_BLOOM_FILTER;
-	case PF_HELPER_ID_map_lookup_elem:
-		return !is_keyless(t) && t != PF_MAP_PROG_ARRAY && t != PF_MAP_CPUMAP;
-	case PF_HELPER_ID_map_lookup_percpu_elem:
-		return is_percpu(t);
-	case PF_HELPER_ID_for_each_map_elem:
-		return iterates(t);
-	}
-	return t != PF_MAP_PROG_ARRAY && !is_outer(t) && !is_port(t) && !is_keyless(t);
-}
 
 static enum pf_err check_map(struct pf_verifier *v, struct call *c, uint32_t a)
 {
@@ -89,7 +45,7 @@ static enum pf_err check_map(struct pf_verifier *v, struct call *c, uint32_t a)
 		return refuse_arg(v, c, a, r->null ? "a map that was checked against NULL" : "a map");
 	c->map = r;
 	const struct pf_map_def *def = pf_v_map(v, r);
-	if (!map_fits(def->type, c->info->number)) {
+	if (!pf_helper_takes_map(c->info->number, def->type)) {
 		pf_v_help(v, "bpf_%s works on other types of maps than %s: pass another map, or call the helper made for this type",
 			  c->info->name, pf_map_type_text(def->type));
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_MAP_TYPE, def->type, 0, c->info->name);
@@ -129,6 +85,14 @@ static bool takes_packet(uint32_t helper)
 	return false;
 }
 
+/* Linux knows slices of packets, and those that are only read, in arguments of these kinds alone. */
+static bool takes_slice(enum pf_helper_arg kind, bool read_only)
+{
+	if (kind == PF_ARG_MEM_READ || kind == PF_ARG_MEM_READ_OR_NULL || kind == PF_ARG_MEM_READ_20 || kind == PF_ARG_MEM_READ_40)
+		return true;
+	return !read_only && kind != PF_ARG_MAP_KEY && kind != PF_ARG_MAP_VALUE && kind != PF_ARG_MAP_VALUE_OUT;
+}
+
 static enum pf_err check_memory(struct pf_verifier *v, const struct call *c, uint32_t a, uint32_t size, bool write)
 {
 	const struct pf_vreg *r = pf_v_reg(v, a + 1);
@@ -141,6 +105,8 @@ static enum pf_err check_memory(struct pf_verifier *v, const struct call *c, uin
 		return refuse_arg(v, c, a, "a pointer that was checked against NULL");
 	if (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)
 		return refuse_arg(v, c, a, "a pointer to memory, which an AF_XDP socket is not");
+	if (r->kind == PF_V_MEM && (r->read_only || r->inner) && !takes_slice(c->info->args[a], r->read_only))
+		return refuse_arg(v, c, a, "memory that is no slice of the packet");
 	if (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type) && !takes_packet(c->info->number)) {
 		pf_v_help(v, "copy the bytes to the stack first: bpf_%s does not take packet memory", c->info->name);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_HELPER_PACKET, a + 1, 0, c->info->name);
@@ -223,6 +189,26 @@ static enum pf_err check_const_size(struct pf_verifier *v, struct call *c, uint3
 	return PF_OK;
 }
 
+static enum pf_err check_socket(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	const struct pf_vreg *r = pf_v_reg(v, a + 1);
+	const bool xsk = r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP;
+
+	if (!(pf_v_is_socket(r) || xsk) || r->null)
+		return refuse_arg(v, c, a, r->null ? "a socket that was checked against NULL" : "a socket");
+	return PF_OK;
+}
+
+static enum pf_err check_record(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	const struct pf_vreg *r = pf_v_reg(v, a + 1);
+
+	if (r->kind != PF_V_MEM || !r->acquired || r->null || r->off || !pf_scalar_is_const(&r->s) || r->s.t.value)
+		return refuse_arg(v, c, a, r->null ? "a record that was checked against NULL" :
+						     "a record as bpf_ringbuf_reserve gave it");
+	return PF_OK;
+}
+
 /* bpf_map_peek_elem on a bloom filter asks about the value. */
 static bool out_reads(struct pf_verifier *v, const struct call *c)
 {
@@ -234,8 +220,11 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 	const struct pf_vreg *r = pf_v_reg(v, a + 1);
 
 	switch ((enum pf_helper_arg)c->info->args[a]) {
+	case PF_ARG_ANYTHING: /* kernel functions have types, and these are numbers */
+		if (c->info->number >= PF_KFUNC_FIRST && r->kind != PF_V_SCALAR)
+			return refuse_arg(v, c, a, "a number");
+		return PF_OK;
 	case PF_ARG_NONE:
-	case PF_ARG_ANYTHING:
 	case PF_ARG_SIZE: /* with the memory before it */
 	case PF_ARG_SIZE_OR_ZERO:
 		return PF_OK;
@@ -258,6 +247,8 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_sized(v, c, a, false);
 	case PF_ARG_MEM_WRITE:
 	case PF_ARG_MEM_UPDATE:
+		if (c->info->number == PF_HELPER_ID_dynptr_from_mem && r->kind != PF_V_VALUE)
+			return refuse_arg(v, c, a, "a pointer into a map value");
 		return check_sized(v, c, a, true);
 	case PF_ARG_OUT_16:
 	case PF_ARG_OUT_32:
@@ -269,17 +260,21 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return check_fixed(v, c, a);
 	case PF_ARG_FUNC:
 		return check_callback(v, c, a);
-	case PF_ARG_SOCKET:
-		if (!(pf_v_is_socket(r) || (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)) || r->null)
-			return refuse_arg(v, c, a, r->null ? "a socket that was checked against NULL" : "a socket");
-		return PF_OK;
 	case PF_ARG_CONST_SIZE:
 		return check_const_size(v, c, a);
+	case PF_ARG_SLICE_BUFFER: {
+		const enum pf_err err = check_const_size(v, c, a + 1);
+		return err ? err : pf_dynptr_check_arg(v, c->info, a, c->size);
+	}
+	case PF_ARG_DYNPTR:
+	case PF_ARG_DYNPTR_NEW_XDP:
+	case PF_ARG_DYNPTR_NEW_LOCAL:
+	case PF_ARG_DYNPTR_NEW_CLONE:
+		return pf_dynptr_check_arg(v, c->info, a, 0);
+	case PF_ARG_SOCKET:
+		return check_socket(v, c, a);
 	case PF_ARG_RECORD:
-		if (r->kind != PF_V_MEM || !r->acquired || r->null || r->off || !pf_scalar_is_const(&r->s) || r->s.t.value)
-			return refuse_arg(v, c, a, r->null ? "a record that was checked against NULL" :
-							     "a record as bpf_ringbuf_reserve gave it");
-		return PF_OK;
+		return check_record(v, c, a);
 	case PF_ARG_SPIN_LOCK:
 		return pf_lock_check_call(v, c->info->number);
 	case PF_ARG_CALLBACK_CTX:
@@ -360,12 +355,13 @@ static void write_memory(struct pf_verifier *v, const struct call *c)
 	for (uint32_t a = 0; a < 5; a++) {
 		const struct pf_access access = { .size = written_size(v, c, a), .write = true };
 		const struct pf_vreg *r = pf_v_reg(v, a + 1);
-		if (PF_PLANTED(37, false, r->kind == PF_V_STACK) && access.size)
+		if (PF_PLANTED(37, false, r->kind == PF_V_STACK || r->kind == PF_V_MEM) && access.size)
 			pf_transfer_store(v, r, &access, NULL);
 	}
 }
 
-static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vreg map)
+/* of: the register of argument 1 as it was. */
+static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vreg map, struct pf_vreg of)
 {
 	struct pf_vreg *r0 = pf_v_reg(v, 0);
 
@@ -388,6 +384,9 @@ static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vr
 		r0->size = c->size;
 		r0->null = 1;
 		pf_refs_acquire(v, r0);
+		return;
+	case PF_RET_SLICE_OR_NULL:
+		pf_dynptr_slice(v, &of, c->size, c->info->number == PF_HELPER_ID_dynptr_slice, r0);
 		return;
 	case PF_RET_MAP_VALUE_OR_NULL:
 		break;
@@ -460,7 +459,9 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 	if (err)
 		return err;
 	const struct pf_vreg map = c.map ? *c.map : (struct pf_vreg){ .kind = PF_V_NONE };
+	const struct pf_vreg first = *pf_v_reg(v, 1);
 	write_memory(v, &c);
+	pf_dynptr_transfer_call(v, c.info, c.size);
 	if (c.info->args[0] == PF_ARG_SPIN_LOCK)
 		pf_lock_transfer_call(v, c.info->number);
 	if (c.info->flags & PF_HELPER_RELEASES)
@@ -469,7 +470,7 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 		pf_call_forget_packet(v, i);
 	pf_v_frame(v)->rounds = 0;
 	pf_call_clobber(v);
-	set_result(v, &c, map);
+	set_result(v, &c, map, first);
 	v->cur.at = i + 1;
 	return c.info->number == PF_HELPER_ID_tail_call && PF_PLANTED(46, 0, v->cur.depth) ? pf_call_return_from_tail(v) : PF_OK;
 }

@@ -34,6 +34,7 @@ static bool movable(struct pf_verifier *v, const struct pf_vreg *r)
 	case PF_V_MAP:
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
+	case PF_V_DYNPTR:
 	case PF_V_KINDS:
 		break;
 	}

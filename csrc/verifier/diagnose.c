@@ -34,11 +34,15 @@ const char *pf_v_kind_text(const struct pf_vreg *r)
 	case PF_V_MEM:
 		if (r->acquired)
 			return r->null ? "record pointer or NULL" : "record pointer";
+		if (r->map != PF_V_NO_MAP)
+			return r->null ? "slice pointer or NULL" : "slice pointer";
 		return r->null ? "memory pointer or NULL" : "memory pointer";
 	case PF_V_SOCK:
 		return r->null ? "socket pointer or NULL" : "socket pointer";
 	case PF_V_SOCK_COMMON:
 		return r->null ? "pointer to a socket of any state, or NULL" : "pointer to a socket of any state";
+	case PF_V_DYNPTR:
+		return "dynptr";
 	case PF_V_KINDS:
 		break;
 	}

@@ -28,6 +28,7 @@ static enum pf_fact_kind kind_of(const struct pf_verifier *v, const struct pf_vr
 	case PF_V_MEM:
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
+	case PF_V_DYNPTR:
 	case PF_V_KINDS:
 		break;
 	}
@@ -36,7 +37,7 @@ static enum pf_fact_kind kind_of(const struct pf_verifier *v, const struct pf_vr
 
 static struct pf_fact fact_of(const struct pf_verifier *v, const struct pf_vreg *r)
 {
-	struct pf_fact f = { .kind = (uint8_t)kind_of(v, r), .maybe_null = r->null, .map = r->inner ? PF_V_NO_MAP : r->map,
+	struct pf_fact f = { .kind = (uint8_t)kind_of(v, r), .maybe_null = r->null, .map = r->inner || r->kind == PF_V_MEM ? PF_V_NO_MAP : r->map,
 			     .range = pf_scalar_unknown() };
 
 	if (f.kind == PF_FACT_SCALAR) {

@@ -1,5 +1,6 @@
 /* frames.c - what goes from one function of the program to another: local calls, returns, tail calls. */
 #include "branch.h"
+#include "dynptr.h"
 #include "lock.h"
 #include "plant.h"
 #include "precision.h"
@@ -11,8 +12,9 @@
 static void forget_packet(struct pf_verifier *v, struct pf_vreg *r, void *user)
 {
 	const uint32_t *call = user;
+	const bool in_packet = r->kind == PF_V_MEM && r->inner; /* a slice */
 
-	if (pf_prog_type_has_packet(v->in->type) && PF_PLANTED(23, false, true) && (pf_v_is_packet(r) || r->kind == PF_V_END)) {
+	if (pf_prog_type_has_packet(v->in->type) && PF_PLANTED(23, false, true) && (pf_v_is_packet(r) || r->kind == PF_V_END || in_packet)) {
 		pf_v_set_unknown(v, r);
 		r->size = *call + 1;
 	}
@@ -38,11 +40,18 @@ struct pf_vframe *pf_call_enter(struct pf_verifier *v, uint32_t i, uint32_t sub,
 	frame->rounds = 0;
 	frame->callback = (uint8_t)how;
 	frame->slots = 0;
+	frame->buffers = 0;
 	for (uint32_t r = 0; r < 10; r++)
 		frame->regs[r].kind = PF_V_NONE;
 	pf_v_set_pointer(&frame->regs[10], PF_V_STACK);
 	frame->regs[10].frame = (uint8_t)v->cur.depth;
 	return frame;
+}
+
+static void leave(struct pf_verifier *v)
+{
+	pf_dynptr_leave(v, v->cur.depth);
+	v->cur.depth--;
 }
 
 /* A subprogram that made a tail call does not go on: its caller does, with whatever the target returned, and with a
@@ -53,7 +62,7 @@ enum pf_err pf_call_return_from_tail(struct pf_verifier *v)
 	enum pf_err err = pf_explore_push(v, v->cur.at);
 
 	v->cur.at = pf_v_frame(v)->call_at + 1;
-	v->cur.depth--;
+	leave(v);
 	if (PF_PLANTED(24, false, true))
 		pf_call_forget_packet(v, call);
 	pf_v_set_unknown(v, pf_v_reg(v, 0));
@@ -87,7 +96,7 @@ static enum pf_err check_global_arg(struct pf_verifier *v, const struct pf_verif
 			struct pf_access write = access;
 			write.write = true;
 			err = pf_check_region(v, r, &write);
-			if (!err && r->kind == PF_V_STACK)
+			if (!err && (r->kind == PF_V_STACK || r->kind == PF_V_MEM))
 				pf_transfer_store(v, r, &write, NULL);
 		}
 		if (err)
@@ -146,7 +155,7 @@ static enum pf_err return_callback(struct pf_verifier *v, const struct pf_vreg *
 		return err;
 	pf_prec_mark(v, r0->node);
 	const uint32_t at = pf_v_frame(v)->call_at;
-	v->cur.depth--;
+	leave(v);
 	pf_v_frame(v)->rounds++;
 	v->cur.at = at;
 	const struct pf_packed *previous = pf_explore_previous(v, at);
@@ -165,7 +174,7 @@ enum pf_err pf_call_return(struct pf_verifier *v)
 	if (r0->kind == PF_V_STACK)
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_RETURN_STACK, 0, 0, NULL);
 	v->cur.at = frame->call_at + 1;
-	v->cur.depth--;
+	leave(v);
 	pf_call_clobber(v);
 	*pf_v_reg(v, 0) = *r0;
 	return PF_OK;

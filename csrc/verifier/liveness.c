@@ -208,6 +208,14 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 			if (memory_size(v, kind, regs, a) < REACH)
 				*writes |= access(base, 0, memory_size(v, kind, regs, a), true);
 			break;
+		case PF_ARG_DYNPTR:
+			*reads |= access(base, 0, 16, false);
+			break;
+		case PF_ARG_DYNPTR_NEW_XDP:
+		case PF_ARG_DYNPTR_NEW_LOCAL:
+		case PF_ARG_DYNPTR_NEW_CLONE:
+			*writes |= access(base, 0, 16, true);
+			break;
 		case PF_ARG_OUT_16:
 		case PF_ARG_OUT_32:
 		case PF_ARG_OUT_64:
@@ -229,6 +237,7 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_SPIN_LOCK:
 		case PF_ARG_SOCKET:
 		case PF_ARG_RECORD:
+		case PF_ARG_SLICE_BUFFER: /* the slice is read, where it is */
 		case PF_ARG_CONST_SIZE:
 			break;
 		}

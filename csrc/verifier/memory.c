@@ -1,6 +1,7 @@
 /* memory.c - which accesses are allowed. */
 #include "memory.h"
 
+#include "dynptr.h"
 #include "plant.h"
 #include "lock.h"
 #include "precision.h"
@@ -209,6 +210,8 @@ static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, 
 	case PF_V_MEM:
 		if (a->write && r->kind == PF_V_KEY)
 			return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_KEY_WRITE, a->regno, 0, NULL);
+		if (a->write && r->read_only)
+			return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_SLICE_WRITE, a->regno, 0, NULL);
 		return check_sized(v, r, a, r->size);
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
@@ -219,6 +222,7 @@ static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, 
 	case PF_V_END:
 	case PF_V_MAP:
 	case PF_V_FUNC:
+	case PF_V_DYNPTR:
 	case PF_V_KINDS:
 		break;
 	}
@@ -243,14 +247,16 @@ enum pf_err pf_check_access(struct pf_verifier *v, const struct pf_vreg *r, cons
 		read.write = false;
 		err = check_bounds(v, r, &read);
 	}
-	if (!err && r->kind == PF_V_STACK && (!a->write || a->atomic))
-		err = check_fill(v, r, a);
-	return err;
+	if (err || r->kind != PF_V_STACK || (a->write && !a->atomic))
+		return err;
+	err = check_fill(v, r, a);
+	return err ? err : pf_dynptr_check_access(v, r, a);
 }
 
 enum pf_err pf_check_region(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a)
 {
-	return check_bounds(v, r, a);
+	const enum pf_err err = check_bounds(v, r, a);
+	return err || r->kind != PF_V_STACK ? err : pf_dynptr_check_access(v, r, a);
 }
 
 /* ---- transfer ---- */
@@ -383,8 +389,10 @@ static void store_known(struct pf_verifier *v, const struct pf_vreg *r, const st
 {
 	const int64_t off = (int64_t)r->off + a->off + (int64_t)r->s.t.value;
 	const uint32_t in = (uint32_t)(off & 7);
-	struct pf_vslot *slot = slot_at(&v->cur.frames[r->frame], (uint32_t)(-(off + 1) / 8));
+	const uint32_t i = (uint32_t)(-(off + 1) / 8);
+	struct pf_vslot *slot = slot_at(&v->cur.frames[r->frame], i);
 
+	pf_dynptr_end(v, r->frame, i);
 	if (PF_PLANTED(33, false, true))
 		scrub(slot);
 	if (value && in == 0 && (a->size == 8 || value->kind == PF_V_SCALAR)) {
@@ -405,13 +413,16 @@ static void store_known(struct pf_verifier *v, const struct pf_vreg *r, const st
 }
 
 /* Bytes low .. high of the frame may have been written. */
-static void store_anywhere(struct pf_vframe *frame, int64_t low, int64_t high, bool zero)
+static void store_anywhere(struct pf_verifier *v, uint32_t f, int64_t low, int64_t high, bool zero)
 {
+	struct pf_vframe *frame = &v->cur.frames[f];
+
 	for (uint32_t i = 0; i < frame->slots; i++) {
 		const int64_t start = -8 * ((int64_t)i + 1);
 		struct pf_vslot *slot = &frame->stack[i];
 		if (start >= high || start + 8 <= low)
 			continue;
+		pf_dynptr_end(v, f, i);
 		const uint32_t n = spilled(slot);
 		const bool null = n && pf_v_is_null(&slot->reg) && zero;
 		if (PF_PLANTED(34, false, !null))
@@ -425,6 +436,8 @@ static void store_anywhere(struct pf_vframe *frame, int64_t low, int64_t high, b
 void pf_transfer_store(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a,
 		       const struct pf_vreg *value)
 {
+	if (r->kind == PF_V_MEM && !r->acquired)
+		pf_dynptr_written(v);
 	if (r->kind != PF_V_STACK)
 		return;
 	const int64_t off = (int64_t)r->off + a->off;
@@ -436,7 +449,7 @@ void pf_transfer_store(struct pf_verifier *v, const struct pf_vreg *r, const str
 	const bool zero = value && pf_v_is_null(value);
 	if (zero)
 		pf_prec_mark(v, value->node);
-	store_anywhere(&v->cur.frames[r->frame], off + r->s.smin, off + r->s.smax + a->size, zero);
+	store_anywhere(v, r->frame, off + r->s.smin, off + r->s.smax + a->size, zero);
 }
 
 bool pf_memory_known(struct pf_verifier *v, const struct pf_vreg *r, uint32_t size, uint64_t *value)

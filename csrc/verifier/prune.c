@@ -56,7 +56,7 @@ static bool reg_covers(struct pf_verifier *v, const struct pf_vreg *old, const s
 	if (old->kind == PF_V_SCALAR)
 		return scalar_covers(v, old, now, cover);
 	if (old->kind != now->kind || old->off != now->off || old->null != now->null || old->map != now->map ||
-	    old->inner != now->inner || old->acquired != now->acquired || old->size != now->size || old->frame != now->frame)
+	    old->inner != now->inner || old->read_only != now->read_only || old->acquired != now->acquired || old->size != now->size || old->frame != now->frame)
 		return false;
 	if (old->edge != now->edge || !range_covers(v, old, now, cover))
 		return false;
@@ -93,6 +93,9 @@ static bool slot_covers(struct pf_verifier *v, const struct pf_packed_slot *old,
 {
 	const uint32_t n = spilled(old->byte), m = now ? spilled(now->byte) : 0;
 	uint32_t node = 0;
+
+	if (old->byte[0] == PF_V_DYNPTR_BYTE)
+		return now && now->byte[0] == PF_V_DYNPTR_BYTE && reg_covers(v, &old->reg, &now->reg, cover);
 
 	for (uint32_t b = n; b < 8; b++)
 		if (old->byte[b] == PF_V_ZERO && (!now || !zero_bytes(now, b, b + 1, &node)))
@@ -147,6 +150,8 @@ bool pf_prune_covers(struct pf_verifier *v, const struct pf_packed *old, enum pf
 		from += sizeof(*head);
 		if (head->call_at != now->call_at || head->subprog != now->subprog || head->callback != now->callback ||
 		    (cover == PF_COVER_SAME ? head->rounds != now->rounds : head->rounds > now->rounds))
+			return false;
+		if (now->buffers & ~head->buffers)
 			return false;
 		for (uint32_t left = head->regs; left; left &= left - 1) {
 			const struct pf_vreg *r = (const void *)from;

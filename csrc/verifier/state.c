@@ -111,7 +111,8 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 				regs[f] |= 1u << r;
 		slots[f] = 0;
 		for (uint32_t i = 0; i < frame->slots; i++)
-			if ((live_slots >> i & 1) && holds(&frame->stack[i]))
+			/* The end of a dynptr ends its slices, read again or not. */
+			if ((live_slots >> i & 1) ? holds(&frame->stack[i]) : frame->stack[i].byte[0] == PF_V_DYNPTR_BYTE)
 				slots[f] |= UINT64_C(1) << i;
 		size += sizeof(struct pf_packed_frame) +
 			(unsigned)__builtin_popcount(regs[f]) * sizeof(struct pf_vreg) +
@@ -135,7 +136,7 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 		*(struct pf_packed_frame *)(void *)to = (struct pf_packed_frame){
 			.call_at = frame->call_at, .subprog = frame->subprog, .rounds = frame->rounds,
 			.callback = frame->callback, .slots = (uint8_t)__builtin_popcountll(slots[f]),
-			.regs = (uint16_t)regs[f] };
+			.regs = (uint16_t)regs[f], .buffers = frame->buffers };
 		to += sizeof(struct pf_packed_frame);
 		for (uint32_t left = regs[f]; left; left &= left - 1) {
 			struct pf_vreg *r = (struct pf_vreg *)(void *)to;
@@ -151,7 +152,7 @@ struct pf_packed *pf_v_pack(struct pf_verifier *v, uint32_t at)
 			slot->zero = 0;
 			memcpy(slot->byte, frame->stack[i].byte, sizeof(slot->byte));
 			slot->reg = frame->stack[i].reg;
-			if (slot->byte[0] != PF_V_SPILL)
+			if (slot->byte[0] != PF_V_SPILL && slot->byte[0] != PF_V_DYNPTR_BYTE)
 				slot->reg.kind = PF_V_NONE;
 			else if (slot->reg.kind == PF_V_SCALAR && slot->reg.id)
 				linked[links++] = &slot->reg;
@@ -182,6 +183,7 @@ void pf_v_unpack(struct pf_verifier *v, const struct pf_packed *p)
 		frame->subprog = head->subprog;
 		frame->rounds = head->rounds;
 		frame->callback = head->callback;
+		frame->buffers = head->buffers;
 		for (uint32_t r = 0; r < 10; r++) {
 			frame->regs[r].kind = PF_V_NONE;
 			if (!(head->regs >> r & 1))

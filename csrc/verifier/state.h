@@ -44,9 +44,10 @@ enum pf_vkind {
 	PF_V_VALUE, /* into a map's value */
 	PF_V_KEY,   /* into a map's key, within a callback */
 	PF_V_FUNC,
-	PF_V_MEM,   /* memory of a known size: a global function's argument; a record of a ring buffer, which is acquired */
+	PF_V_MEM,   /* memory of a known size: a global function's argument; a record of a ring buffer, acquired; a slice (dynptr.h) */
 	PF_V_SOCK,  /* a full socket: struct bpf_sock */
 	PF_V_SOCK_COMMON, /* a socket of any state */
+	PF_V_DYNPTR, /* in slots alone (dynptr.h) */
 	PF_V_KINDS
 };
 
@@ -58,18 +59,19 @@ struct pf_vreg {
 	uint32_t id;
 	int32_t off;       /* pointers: fixed distance; scalars with an id: distance from the others */
 	uint32_t size;     /* KEY, MEM: bytes; FUNC: subprogram; SCALAR: 0, or 1 + instruction whose call made a packet pointer it */
-	uint16_t map;      /* MAP, VALUE, KEY: place in input->maps */
+	uint16_t map;      /* MAP, VALUE, KEY: place in input->maps; MEM: of a slice's dynptr; DYNPTR: its type */
 	uint16_t range;    /* PACKET, META */
 	uint8_t kind;      /* enum pf_vkind */
 	uint8_t null;      /* MAP, VALUE, MEM, SOCK, SOCK_COMMON: may be 0 */
 	uint8_t frame;     /* STACK */
-	uint8_t inner : 1; /* MAP, VALUE, KEY: of the inner map of `map` */
+	uint8_t inner : 1; /* MAP, VALUE, KEY: of the inner map of `map`; MEM: in the packet */
+	uint8_t read_only : 1; /* MEM */
 	uint8_t acquired : 1; /* id is a reference's */
 	uint8_t length : 1; /* SCALAR: r2 of program type memory, plus off */
 	uint8_t edge : 2;  /* PACKET, META: enum pf_vedge, known from a comparison with the end */
 };
 
-enum pf_vbyte { PF_V_MISC, PF_V_ZERO, PF_V_SPILL };
+enum pf_vbyte { PF_V_MISC, PF_V_ZERO, PF_V_SPILL, PF_V_DYNPTR_BYTE };
 
 struct pf_vslot {
 	struct pf_vreg reg;
@@ -84,6 +86,7 @@ struct pf_vframe {
 	uint32_t rounds;   /* callbacks this frame's current call instruction has made */
 	uint8_t callback;  /* enum pf_vcallback: how this frame was entered */
 	uint32_t slots;    /* slots from here on were never written */
+	uint64_t buffers;  /* set of slots (dynptr.h, N4) */
 	struct pf_vreg regs[PF_V_REGS];
 	struct pf_vslot stack[PF_V_SLOTS];
 };
@@ -128,6 +131,7 @@ struct pf_packed_frame {
 	uint8_t callback;
 	uint8_t slots; /* packed ones */
 	uint16_t regs; /* set of registers */
+	uint64_t buffers;
 };
 struct pf_packed_slot {
 	struct pf_vreg reg; /* kind NONE when only bytes are known */

@@ -20,6 +20,8 @@ void pf_transfer_insn(struct pf_verifier *v, uint32_t i);
 /* Helper calls. After PF_OK the current state stands behind the call; when *callback is set, the state in the callback
  * was put on the worklist. */
 enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i);
+/* The argument is not what the helper takes: `expected` says what that is. */
+enum pf_err pf_call_refuse_arg(struct pf_verifier *v, const struct pf_helper_info *info, uint32_t a, const char *expected);
 /* What any call leaves behind: r0 to r5 unreadable; no pointer into a packet that may have moved, in any frame. */
 void pf_call_clobber(struct pf_verifier *v);
 void pf_call_forget_packet(struct pf_verifier *v, uint32_t call);

@@ -137,6 +137,11 @@ static uint32_t size_of(const struct pf_helper_info *info, uint32_t i, const str
 	case PF_ARG_SPIN_LOCK:
 	case PF_ARG_SOCKET:
 	case PF_ARG_RECORD:
+	case PF_ARG_DYNPTR:
+	case PF_ARG_DYNPTR_NEW_XDP:
+	case PF_ARG_DYNPTR_NEW_LOCAL:
+	case PF_ARG_DYNPTR_NEW_CLONE:
+	case PF_ARG_SLICE_BUFFER:
 	case PF_ARG_CONST_SIZE:
 	case PF_ARG_OUT_16:
 	case PF_ARG_OUT_32:
