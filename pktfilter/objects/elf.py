@@ -29,13 +29,14 @@ _CAPTURES = tuple(
     bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")
 )
 
+R_BPF_NONE = 0
 R_BPF_64_64 = 1
 R_BPF_64_ABS64 = 2
 R_BPF_64_ABS32 = 3
 R_BPF_64_NODYLD32 = 4
 R_BPF_64_32 = 10
 RELOC_NAMES = {
-    0: "R_BPF_NONE",
+    R_BPF_NONE: "R_BPF_NONE",
     R_BPF_64_64: "R_BPF_64_64",
     R_BPF_64_ABS64: "R_BPF_64_ABS64",
     R_BPF_64_ABS32: "R_BPF_64_ABS32",

@@ -10,8 +10,10 @@ from .btf import Btf, parse_btf
 from .btf_ext import parse_btf_ext
 from .btf_types import DataSec
 from .elf import (
+    R_BPF_64_32,
     R_BPF_64_ABS32,
     R_BPF_64_NODYLD32,
+    R_BPF_NONE,
     ElfObject,
     Section,
     read_elf,
@@ -129,15 +131,20 @@ def _version(elf: ElfObject) -> int | None:
 
 
 def _relocated(elf: ElfObject, section: Section) -> bytes:
-    """The section's bytes with the offsets filled in that clang leaves to the linker."""
+    """The section's bytes with the offsets filled in that clang leaves to the linker.
+
+    Before clang 13 the relocations had other types, and some offsets are filled in already."""
     data = bytearray(section.data)
     for relo in section.relocs:
-        if relo.kind not in (R_BPF_64_ABS32, R_BPF_64_NODYLD32):
+        old = relo.kind in (R_BPF_NONE, R_BPF_64_32)
+        if not old and relo.kind not in (R_BPF_64_ABS32, R_BPF_64_NODYLD32):
             problem = f"relocation {reloc_name(relo.kind)} is not supported in BTF"
         elif relo.offset > len(data) - _U32.size:
             problem = f"relocation at offset {relo.offset} lies outside the section"
         else:
-            word = _U32.unpack_from(data, relo.offset)[0] + relo.symbol.value
+            word = _U32.unpack_from(data, relo.offset)[0]
+            if not (old and word):
+                word += relo.symbol.value
             _U32.pack_into(data, relo.offset, word & 0xFFFFFFFF)
             continue
         raise ObjectError(problem, file=elf.path, section=section.name, symbol=relo.symbol.name)
