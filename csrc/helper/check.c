@@ -95,7 +95,7 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	case PF_ARG_DYNPTR_NEW_XDP:
 	case PF_ARG_DYNPTR_NEW_LOCAL:
 	case PF_ARG_DYNPTR_NEW_CLONE:
-		return pf_exec_writable(x, value, PF_DYNPTR_BYTES);
+		return pf_exec_on_stack(x, value, PF_DYNPTR_BYTES);
 	case PF_ARG_SLICE_BUFFER:
 		return value == 0 || sized(x, value, next, 1);
 	case PF_ARG_RECORD:

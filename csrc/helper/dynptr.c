@@ -51,7 +51,7 @@ static int is_packet(const struct dynptr *d)
 
 int pf_dynptr_usable(struct pf_exec *x, uint64_t address)
 {
-	if (!pf_exec_readable(x, address, PF_DYNPTR_BYTES))
+	if (!pf_exec_on_stack(x, address, PF_DYNPTR_BYTES)) /* elsewhere others could change it behind this check */
 		return 0;
 	const struct dynptr d = get(address);
 	if (!d.data || is_packet(&d))
@@ -158,11 +158,14 @@ static uint64_t slice(struct pf_exec *x, uint64_t r1, uint64_t r2, uint64_t r3, 
 	const uint32_t at = d.offset + offset;
 	const int there = at <= POINTER_MAX && len <= POINTER_MAX && (uint64_t)at + len <= pf_packet_length(&x->packet);
 	uint8_t *direct = there ? piece(&x->packet, at, len) : NULL;
-	if (direct)
+	if (direct) {
+		x->frags_open |= direct >= x->packet.data_end;
 		return (uint64_t)(uintptr_t)direct;
-	if (r3 && there)
-		(void)pf_packet_load_bytes(&x->packet, at, (void *)(uintptr_t)r3, len);
-	return there ? r3 : 0;
+	}
+	/* The packet may be shorter than it was when the dynptr was made: Linux hands over the buffer all the same. */
+	if (r3)
+		pf_packet_copy_out(&x->packet, at, (void *)(uintptr_t)r3, len);
+	return r3;
 }
 
 PF_HELPER_FN(dynptr_slice)

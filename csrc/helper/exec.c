@@ -187,7 +187,7 @@ static int in_records(struct pf_exec *x, uint64_t address, uint64_t size)
 	return 0;
 }
 
-static int in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
+int pf_exec_on_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
 	if (x->native_stack) {
 		const uint64_t here = at(__builtin_frame_address(0));
@@ -201,12 +201,12 @@ static int in_stack(const struct pf_exec *x, uint64_t address, uint64_t size)
 
 static int in_private(const struct pf_exec *x, uint64_t address, uint64_t size)
 {
-	if (in_stack(x, address, size))
+	if (pf_exec_on_stack(x, address, size))
 		return 1;
 	if (x->prog->type == PF_PROG_MEMORY)
 		return inside(address, size, at(x->memory), x->memory_len);
 	return inside(address, size, at(x->packet.data_meta), (uint64_t)(x->packet.data_end - x->packet.data_meta)) ||
-	       inside(address, size, at(x->packet.extra), x->packet.extra_len); /* a slice leads there */
+	       (x->frags_open && inside(address, size, at(x->packet.extra), x->packet.extra_len));
 }
 
 int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size)

@@ -115,6 +115,7 @@ struct pf_exec {
 	uint64_t executed;    /* charged in the last pf_vm_run (checked mode only) */
 	const struct pf_map **grants;
 	uint32_t grant_capacity, grant_last;
+	uint8_t frags_open;     /* a slice led into what lies behind the linear part (checked mode only) */
 	void *lock;             /* the bpf_spin_lock that the run holds; NULL: none (checked mode only) */
 	uint32_t record_count;  /* E10; checked mode only */
 	struct pf_held records[PF_EXEC_RECORDS];
@@ -173,6 +174,8 @@ int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size);
 /* The record that a checked run holds at this address; NULL: none. Committing it makes it another's. */
 const struct pf_held *pf_exec_record(const struct pf_exec *x, uint64_t address);
 void pf_exec_forget_record(struct pf_exec *x, const uint8_t *record);
+/* Is the range within the frames of the running program? */
+int pf_exec_on_stack(const struct pf_exec *x, uint64_t address, uint64_t size);
 /* Is it the address of the bpf_spin_lock of a value of such a map? */
 int pf_exec_is_lock(const struct pf_exec *x, uint64_t address);
 /* Is it a map of the running program, or one it looked up? NULL if not. */

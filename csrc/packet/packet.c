@@ -248,12 +248,13 @@ static int64_t check_range(const struct pf_packet *p, uint32_t offset, uint32_t 
 	return offset + len > pf_packet_length(p) ? -PF_EINVAL : 0;
 }
 
-int64_t pf_packet_load_bytes(const struct pf_packet *p, uint32_t offset, void *to, uint32_t len)
+void pf_packet_copy_out(const struct pf_packet *p, uint32_t offset, void *to, uint32_t len)
 {
-	int64_t err = check_range(p, offset, len);
-	if (err)
-		return err;
-	const uint32_t linear = (uint32_t)(p->data_end - p->data);
+	const uint32_t length = pf_packet_length(p), linear = (uint32_t)(p->data_end - p->data);
+	if (offset >= length)
+		return;
+	if (len > length - offset)
+		len = length - offset;
 	uint32_t first = offset < linear ? linear - offset : 0;
 	if (first > len)
 		first = len;
@@ -261,6 +262,14 @@ int64_t pf_packet_load_bytes(const struct pf_packet *p, uint32_t offset, void *t
 		memmove(to, p->data + offset, first); /* the program may copy within its own packet */
 	if (len > first)
 		memmove((uint8_t *)to + first, p->extra + (offset + first - linear), len - first);
+}
+
+int64_t pf_packet_load_bytes(const struct pf_packet *p, uint32_t offset, void *to, uint32_t len)
+{
+	int64_t err = check_range(p, offset, len);
+	if (err)
+		return err;
+	pf_packet_copy_out(p, offset, to, len);
 	return 0;
 }
 

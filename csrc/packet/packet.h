@@ -89,6 +89,8 @@ int64_t pf_packet_adjust_head(struct pf_packet *p, int32_t offset);
 int64_t pf_packet_adjust_meta(struct pf_packet *p, int32_t offset);
 int64_t pf_packet_adjust_tail(struct pf_packet *p, int32_t offset);
 int64_t pf_packet_load_bytes(const struct pf_packet *p, uint32_t offset, void *to, uint32_t len);
+/* As many of the bytes as there are, whatever the offset. */
+void pf_packet_copy_out(const struct pf_packet *p, uint32_t offset, void *to, uint32_t len);
 int64_t pf_packet_store_bytes(struct pf_packet *p, uint32_t offset, const void *from, uint32_t len);
 
 #endif

@@ -85,7 +85,7 @@ static bool takes_packet(uint32_t helper)
 	return false;
 }
 
-/* Linux knows slices of packets, and those that are only read, in arguments of these kinds alone. */
+/* Linux knows what bpf_dynptr_slice gives in arguments of these kinds alone. */
 static bool takes_slice(enum pf_helper_arg kind, bool read_only)
 {
 	if (kind == PF_ARG_MEM_READ || kind == PF_ARG_MEM_READ_OR_NULL || kind == PF_ARG_MEM_READ_20 || kind == PF_ARG_MEM_READ_40)
@@ -105,8 +105,8 @@ static enum pf_err check_memory(struct pf_verifier *v, const struct call *c, uin
 		return refuse_arg(v, c, a, "a pointer that was checked against NULL");
 	if (r->kind == PF_V_VALUE && pf_v_map(v, r)->type == PF_MAP_XSKMAP)
 		return refuse_arg(v, c, a, "a pointer to memory, which an AF_XDP socket is not");
-	if (r->kind == PF_V_MEM && (r->read_only || r->inner) && !takes_slice(c->info->args[a], r->read_only))
-		return refuse_arg(v, c, a, "memory that is no slice of the packet");
+	if (r->kind == PF_V_MEM && r->slice && !takes_slice(c->info->args[a], r->read_only))
+		return refuse_arg(v, c, a, "memory that is no slice: copy its bytes");
 	if (pf_v_is_packet(r) && pf_prog_type_has_packet(v->in->type) && !takes_packet(c->info->number)) {
 		pf_v_help(v, "copy the bytes to the stack first: bpf_%s does not take packet memory", c->info->name);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_HELPER_PACKET, a + 1, 0, c->info->name);
@@ -184,8 +184,7 @@ static enum pf_err check_const_size(struct pf_verifier *v, struct call *c, uint3
 	if (r->kind != PF_V_SCALAR || !pf_scalar_is_const(&r->s))
 		return refuse_arg(v, c, a, "a number that is known when the program is loaded");
 	pf_prec_mark(v, r->node);
-	/* More than this is given at no time, so nothing is ever touched. */
-	c->size = (uint32_t)(r->s.t.value < PF_V_MAX_OFF ? r->s.t.value : PF_V_MAX_OFF);
+	c->size = (uint32_t)r->s.t.value; /* what the callee takes, or less than it, where it takes 64 bits and refuses as many */
 	return PF_OK;
 }
 
@@ -360,8 +359,8 @@ static void write_memory(struct pf_verifier *v, const struct call *c)
 	}
 }
 
-/* of: the register of argument 1 as it was. */
-static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vreg map, struct pf_vreg of)
+/* args: the arguments as they were. */
+static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vreg map, const struct pf_vreg args[5])
 {
 	struct pf_vreg *r0 = pf_v_reg(v, 0);
 
@@ -386,7 +385,7 @@ static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vr
 		pf_refs_acquire(v, r0);
 		return;
 	case PF_RET_SLICE_OR_NULL:
-		pf_dynptr_slice(v, &of, c->size, c->info->number == PF_HELPER_ID_dynptr_slice, r0);
+		pf_dynptr_slice(v, args, c->size, c->info->number, r0);
 		return;
 	case PF_RET_MAP_VALUE_OR_NULL:
 		break;
@@ -459,7 +458,8 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 	if (err)
 		return err;
 	const struct pf_vreg map = c.map ? *c.map : (struct pf_vreg){ .kind = PF_V_NONE };
-	const struct pf_vreg first = *pf_v_reg(v, 1);
+	struct pf_vreg args[5];
+	memcpy(args, pf_v_reg(v, 1), sizeof(args));
 	write_memory(v, &c);
 	pf_dynptr_transfer_call(v, c.info, c.size);
 	if (c.info->args[0] == PF_ARG_SPIN_LOCK)
@@ -470,7 +470,7 @@ enum pf_err pf_call_helper(struct pf_verifier *v, uint32_t i)
 		pf_call_forget_packet(v, i);
 	pf_v_frame(v)->rounds = 0;
 	pf_call_clobber(v);
-	set_result(v, &c, map, first);
+	set_result(v, &c, map, args);
 	v->cur.at = i + 1;
 	return c.info->number == PF_HELPER_ID_tail_call && PF_PLANTED(46, 0, v->cur.depth) ? pf_call_return_from_tail(v) : PF_OK;
 }

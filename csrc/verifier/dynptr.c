@@ -116,7 +116,7 @@ enum pf_err pf_dynptr_check_access(struct pf_verifier *v, const struct pf_vreg *
 static void invalidate(struct pf_verifier *v, struct pf_vreg *r, void *user)
 {
 	const uint16_t *place = user;
-	if (r->kind == PF_V_MEM && r->map == *place && !r->read_only && !r->inner)
+	if (r->kind == PF_V_MEM && r->map == *place && !r->slice)
 		pf_v_set_unknown(v, r);
 }
 
@@ -183,16 +183,20 @@ void pf_dynptr_transfer_call(struct pf_verifier *v, const struct pf_helper_info 
 	}
 }
 
-void pf_dynptr_slice(struct pf_verifier *v, const struct pf_vreg *of, uint32_t size, bool read_only, struct pf_vreg *to)
+void pf_dynptr_slice(struct pf_verifier *v, const struct pf_vreg args[5], uint32_t size, uint32_t function, struct pf_vreg *to)
 {
+	const struct pf_vreg *of = &args[0], *buffer = &args[2];
 	const struct pf_vslot *slot = lower_slot(v, of);
 
 	pf_v_set_pointer(to, PF_V_MEM);
 	to->size = size;
 	to->null = 1;
 	to->id = pf_v_new_id(v);
-	to->read_only = read_only;
+	to->read_only = function == PF_HELPER_ID_dynptr_slice;
+	to->slice = function != PF_HELPER_ID_dynptr_data;
 	to->map = place_of(of->frame, slot_of(of));
+	if (to->slice && (buffer->kind == PF_V_STACK || buffer->kind == PF_V_MEM))
+		to->frame = buffer->kind == PF_V_STACK ? buffer->frame + 1 : buffer->frame; /* a slice as buffer: what it may be */
 	to->inner = slot && slot->reg.map == PF_V_DYNPTR_XDP;
 }
 
@@ -213,8 +217,9 @@ void pf_dynptr_written(struct pf_verifier *v)
 static void orphan(struct pf_verifier *v, struct pf_vreg *r, void *user)
 {
 	const uint32_t *frame = user;
-	(void)v;
-	if (r->kind == PF_V_MEM && r->map != PF_V_NO_MAP && r->map / PF_V_SLOTS == *frame)
+	if (r->kind == PF_V_MEM && r->frame == *frame + 1)
+		pf_v_set_unknown(v, r);
+	else if (r->kind == PF_V_MEM && r->map != PF_V_NO_MAP && r->map / PF_V_SLOTS == *frame)
 		r->map = PF_V_NO_MAP;
 }
 

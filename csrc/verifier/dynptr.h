@@ -9,9 +9,9 @@
  * Invariants
  *   N1 All bytes of both slots are PF_V_DYNPTR_BYTE, and reg of each says kind PF_V_DYNPTR, the type (`map`) and which slot it is
  *      (`off`, 0 the lower); or none of that holds of either.
- *   N2 Whatever else is written into one of the two slots ends the dynptr. As in Linux that ends those of its slices that may
- *      be written and are not of a packet (all copies become numbers); the others do no harm, since their memory stays. A
- *      frame that ends leaves slices behind that no dynptr can end.
+ *   N2 Whatever else is written into one of the two slots ends the dynptr. As in Linux that ends what bpf_dynptr_data gave
+ *      (all copies become numbers); other slices do no harm, since their memory stays. A frame that ends leaves slices
+ *      behind that no dynptr can end; those that may be a buffer of that frame (`frame`, one more than its number) end with it.
  *   N3 Slices of a packet (`inner`) end as well where packet pointers do.
  *   N4 A slice may be its buffer. What is written through a slice is therefore not known of any byte of the stack that was a
  *      buffer (`buffers` of the frame). A record of a ring buffer cannot be one: it may be gone before the slice is.
@@ -30,8 +30,8 @@ enum pf_err pf_dynptr_check_access(struct pf_verifier *v, const struct pf_vreg *
 
 /* transfer, before the registers of the call are clobbered: new dynptrs, and bytes that became a buffer. */
 void pf_dynptr_transfer_call(struct pf_verifier *v, const struct pf_helper_info *info, uint32_t size);
-/* transfer: *to is a slice of the dynptr that *of points to. */
-void pf_dynptr_slice(struct pf_verifier *v, const struct pf_vreg *of, uint32_t size, bool read_only, struct pf_vreg *to);
+/* transfer: *to is what the function gave for the dynptr that args[0] points to. */
+void pf_dynptr_slice(struct pf_verifier *v, const struct pf_vreg args[5], uint32_t size, uint32_t function, struct pf_vreg *to);
 /* transfer: slot i is written by something else (N2). */
 void pf_dynptr_end(struct pf_verifier *v, uint32_t frame, uint32_t i);
 /* transfer: something was written through a slice (N4); a frame ended (N2). */

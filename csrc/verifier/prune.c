@@ -56,7 +56,7 @@ static bool reg_covers(struct pf_verifier *v, const struct pf_vreg *old, const s
 	if (old->kind == PF_V_SCALAR)
 		return scalar_covers(v, old, now, cover);
 	if (old->kind != now->kind || old->off != now->off || old->null != now->null || old->map != now->map ||
-	    old->inner != now->inner || old->read_only != now->read_only || old->acquired != now->acquired || old->size != now->size || old->frame != now->frame)
+	    old->inner != now->inner || old->read_only != now->read_only || old->slice != now->slice || old->acquired != now->acquired || old->size != now->size || old->frame != now->frame)
 		return false;
 	if (old->edge != now->edge || !range_covers(v, old, now, cover))
 		return false;

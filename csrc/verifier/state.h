@@ -63,9 +63,10 @@ struct pf_vreg {
 	uint16_t range;    /* PACKET, META */
 	uint8_t kind;      /* enum pf_vkind */
 	uint8_t null;      /* MAP, VALUE, MEM, SOCK, SOCK_COMMON: may be 0 */
-	uint8_t frame;     /* STACK */
+	uint8_t frame;     /* STACK; MEM: of a slice's buffer, plus 1 */
 	uint8_t inner : 1; /* MAP, VALUE, KEY: of the inner map of `map`; MEM: in the packet */
 	uint8_t read_only : 1; /* MEM */
+	uint8_t slice : 1;     /* MEM: of bpf_dynptr_slice or _rdwr */
 	uint8_t acquired : 1; /* id is a reference's */
 	uint8_t length : 1; /* SCALAR: r2 of program type memory, plus off */
 	uint8_t edge : 2;  /* PACKET, META: enum pf_vedge, known from a comparison with the end */

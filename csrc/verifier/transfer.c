@@ -248,8 +248,8 @@ void pf_transfer_insn(struct pf_verifier *v, uint32_t i)
 		pf_transfer_load(v, *pf_v_reg(v, insn->src), &load, (insn->code & 0xe0) == 0x80, pf_v_reg(v, insn->dst));
 		return;
 	case PF_FORM_ST:
-		if (pf_v_reg(v, insn->dst)->kind != PF_V_STACK)
-			return;
+		if (pf_v_reg(v, insn->dst)->kind != PF_V_STACK && pf_v_reg(v, insn->dst)->kind != PF_V_MEM)
+			return; /* nothing is known of other memory */
 		pf_v_set_const(v, &value, (uint64_t)(int64_t)insn->imm);
 		pf_transfer_store(v, pf_v_reg(v, insn->dst), &store, &value);
 		return;

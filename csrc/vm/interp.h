@@ -68,6 +68,7 @@ static inline void pf_vm_begin_run(struct pf_exec *x)
 {
 	x->tail_calls = 0;
 	x->window_len = 0;
+	x->frags_open = 0;
 	x->grant_count = 0;
 	x->left = (int64_t)x->budget;
 }
