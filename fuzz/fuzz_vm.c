@@ -169,6 +169,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
 	case PF_ARG_MEM_UPDATE:
+	case PF_ARG_MEM_UPDATE_OR_NULL:
 	case PF_ARG_MEM_UPDATE_4:
 	case PF_ARG_MEM_READ_20:
 	case PF_ARG_MEM_READ_40:
@@ -190,6 +191,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 			break;
 		}
 		/* fall through */
+	case PF_ARG_SCALAR:
 	case PF_ARG_ANYTHING:
 		add(c, I(0xb7, dst, 0, 0, (int32_t)constant(b, c->plain)));
 		break;
@@ -201,6 +203,8 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 		add(c, I(0xbf, dst, VALUE_R9, 0, 0));
 		break;
 	case PF_ARG_RECORD:
+	case PF_ARG_CONN:
+	case PF_ARG_CONN_INIT:
 		add(c, I(0xbf, dst, chance & 1 ? 0 : VALUE_R9, 0, 0));
 		break;
 	case PF_ARG_CALLBACK_CTX:

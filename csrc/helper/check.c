@@ -87,6 +87,7 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	switch ((enum pf_helper_arg)info->args[i]) {
 	case PF_ARG_NONE:
 	case PF_ARG_ANYTHING:
+	case PF_ARG_SCALAR:
 	case PF_ARG_CONST_SIZE:
 		return 1;
 	case PF_ARG_CTX:
@@ -122,6 +123,8 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return pf_exec_writable(x, value, pf_helper_arg_bytes(info->args[i]));
 	case PF_ARG_MEM_UPDATE:
 		return sized(x, value, next, 0) && sized(x, value, next, 1);
+	case PF_ARG_MEM_UPDATE_OR_NULL:
+		return value == 0 ? next == 0 : sized(x, value, next, 0) && sized(x, value, next, 1);
 	case PF_ARG_MEM_UPDATE_4:
 		return sized(x, value, 4, 0) && sized(x, value, 4, 1);
 	case PF_ARG_MEM_READ_20:
@@ -137,6 +140,9 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return pf_net_socket(x->net, value) || pf_exec_readable(x, value, 4);
 	case PF_ARG_RECORD:
 		return pf_exec_record(x, value) != NULL;
+	case PF_ARG_CONN:
+	case PF_ARG_CONN_INIT:
+		return pf_exec_holds_conn(x, value, info->args[i] == PF_ARG_CONN_INIT);
 	case PF_ARG_SPIN_LOCK:
 		return pf_exec_is_lock(x, value);
 	case PF_ARG_CALLBACK_CTX: /* Linux takes a stack pointer with any offset; only the callback follows it, checked */
