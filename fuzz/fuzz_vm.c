@@ -170,6 +170,7 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_MEM_READ_OR_NULL:
 	case PF_ARG_SLICE_BUFFER:
 	case PF_ARG_MEM_UPDATE:
+	case PF_ARG_MEM_UPDATE_OR_NULL:
 	case PF_ARG_MEM_UPDATE_4:
 	case PF_ARG_MEM_READ_20:
 	case PF_ARG_MEM_READ_40:
@@ -201,17 +202,14 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 	case PF_ARG_DYNPTR_NEW_XDP:
 	case PF_ARG_DYNPTR_NEW_LOCAL:
 	case PF_ARG_DYNPTR_NEW_CLONE:
-		add(c, I(0xbf, dst, 10, 0, 0));
-		add(c, I(0x07, dst, 0, 0, -16 - (int32_t)(8 * below(b, 3))));
+		add(c, I(0xbf, dst, 10, 0, 0)), add(c, I(0x07, dst, 0, 0, -16 - (int32_t)(8 * below(b, 3))));
 		break;
-	case PF_ARG_SPIN_LOCK:
-	case PF_ARG_SOCKET:
-	case PF_ARG_RECORD:
+	case PF_ARG_SPIN_LOCK: case PF_ARG_SOCKET: case PF_ARG_RECORD:
+	case PF_ARG_CONN: case PF_ARG_CONN_INIT:
 		add(c, I(0xbf, dst, chance & 1 ? 0 : VALUE_R9, 0, 0));
 		break;
 	case PF_ARG_CALLBACK_CTX:
-		add(c, chance & 1 ? I(0xbf, dst, 10, 0, 0) : I(0xb7, dst, 0, 0, 0));
-		add(c, I(0x07, dst, 0, 0, chance & 1 ? -8 : 0));
+		add(c, chance & 1 ? I(0xbf, dst, 10, 0, 0) : I(0xb7, dst, 0, 0, 0)), add(c, I(0x07, dst, 0, 0, chance & 1 ? -8 : 0));
 		break;
 	}
 }

@@ -97,6 +97,10 @@ def _asks_device(program: ProgramSpec) -> bool:
     return any(helper_name(number).startswith("xdp_metadata_") for number in program.helpers)
 
 
+def _tracks(program: ProgramSpec) -> bool:
+    return any(helper_name(number).startswith(("xdp_ct_", "ct_")) for number in program.helpers)
+
+
 def _flags(program: ProgramSpec) -> int:
     frags = kernel.BPF_F_XDP_HAS_FRAGS if program.frags else 0
     return frags | (kernel.BPF_F_XDP_DEV_BOUND_ONLY if _asks_device(program) else 0)
@@ -153,6 +157,9 @@ class Sides:
                 self.maps[name].update(slot.to_bytes(4, "little"), self.theirs[target])
                 for obj in self.engines.values():
                     obj.maps[name][slot] = obj.programs[target]
+        # Connections that a program enters stay: each engine has a table of its own, as the namespace has.
+        tracks = any(_tracks(program) for program in spec.programs.values())
+        self.networks = {tier: pf.Network() for tier in TIERS} if tracks else {}
         self.inner: dict[tuple[str, bytes], kernel.KernelMap] = {}
         if made is not None:
             self._fill(stack, made, btf)
@@ -191,7 +198,8 @@ class Sides:
         expected = (want.retval, want.packet, want.meta)
         found = []
         for tier, obj in self.engines.items():
-            got = obj.programs[name].test_run(frame, engine=tier, network=network, events=0)
+            asked = self.networks.get(tier, network)
+            got = obj.programs[name].test_run(frame, engine=tier, network=asked, events=0)
             if (got.retval, got.data, got.data_meta) != expected:
                 found.append(
                     f"{name} {tier}: {got.retval} {len(got.data)} {got.data_meta.hex()}, the kernel"
@@ -241,6 +249,8 @@ def score(
     """Everything about one object; `inside` runs a function in the network namespace of `network`."""
     spec = each.spec()
     spec.check_supported()
+    if any(_tracks(program) for program in spec.programs.values()):
+        return _score(each, frames_, None, apart=True)
     asks = any(ASK_NETWORK & set(program.helpers) for program in spec.programs.values())
     if asks and inside is not None:
         made: Score = inside(lambda: _score(each, frames_, network))
@@ -248,10 +258,14 @@ def score(
     return _score(each, frames_, None)
 
 
-def _score(each: Object, frames_: list[bytes], network: pf.Network | None) -> Score:
+def _score(
+    each: Object, frames_: list[bytes], network: pf.Network | None, *, apart: bool = False
+) -> Score:
+    """`apart`: every state of the maps in a network namespace of its own, whose connection table is empty."""
     out = Score(each.stem, each.level)
     made = filling.contents(each, frames_)
-    for state in STATES:
+
+    def run(state: str) -> None:
         with ExitStack() as stack:
             sides = Sides(stack, each, made if state == "filled" else None)
             out.rewritten = sides.rewritten
@@ -260,6 +274,13 @@ def _score(each: Object, frames_: list[bytes], network: pf.Network | None) -> Sc
                     out.runs += 1
                     out.differences += [f"{state}: {x}" for x in sides.run(name, frame, network)]
             out.differences += [f"{state}: {text}" for text in sides.compare_maps()]
+
+    for state in STATES:
+        if apart:
+            with live_net.namespace() as net:
+                net.call(run, state)
+        else:
+            run(state)
     return out
 
 

@@ -37,12 +37,22 @@ static int sized(struct pf_exec *x, uint64_t address, uint64_t size, int write)
 	return size == 0 || (write ? pf_exec_writable(x, address, size) : pf_exec_readable(x, address, size));
 }
 
+static int map_argument_fits(struct pf_exec *x, const struct pf_helper_info *info, uint64_t value)
+{
+	const struct pf_map *map = pf_exec_map(x, value);
+	if (!map || !map_fits(map, info->number))
+		return 0;
+	if (info->number == PF_HELPER_ID_for_each_map_elem) /* empty buckets are looked at as well */
+		charge(x, map->def.max_entries);
+	return 1;
+}
+
 static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, const uint64_t args[5], int i)
 {
 	const uint64_t value = args[i];
 	const uint64_t next = i < 4 ? args[i + 1] : 0;
 	/* pf_exec_map has accepted args[0] when a MAP_KEY or MAP_VALUE comes up. */
-	struct pf_map *map = (struct pf_map *)(uintptr_t)args[0];
+	const struct pf_map *map = (const struct pf_map *)(uintptr_t)args[0];
 	switch ((enum pf_helper_arg)info->args[i]) {
 	case PF_ARG_NONE:
 	case PF_ARG_ANYTHING:
@@ -53,12 +63,7 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 	case PF_ARG_MAP:
 	case PF_ARG_PROG_ARRAY:
 	case PF_ARG_PORT_MAP:
-		map = pf_exec_map(x, value);
-		if (!map || !map_fits(map, info->number))
-			return 0;
-		if (info->number == PF_HELPER_ID_for_each_map_elem) /* empty buckets are looked at as well */
-			charge(x, map->def.max_entries);
-		return 1;
+		return map_argument_fits(x, info, value);
 	case PF_ARG_MAP_KEY:
 		return sized(x, value, map->def.key_size, 0);
 	case PF_ARG_MAP_VALUE:
@@ -77,6 +82,8 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return pf_exec_writable(x, value, pf_helper_arg_bytes(info->args[i]));
 	case PF_ARG_MEM_UPDATE:
 		return sized(x, value, next, 0) && sized(x, value, next, 1);
+	case PF_ARG_MEM_UPDATE_OR_NULL:
+		return value == 0 ? next == 0 : sized(x, value, next, 0) && sized(x, value, next, 1);
 	case PF_ARG_MEM_UPDATE_4:
 		return sized(x, value, 4, 0) && sized(x, value, 4, 1);
 	case PF_ARG_MEM_READ_20:
@@ -100,6 +107,9 @@ static int argument_fits(struct pf_exec *x, const struct pf_helper_info *info, c
 		return value == 0 || sized(x, value, next, 1);
 	case PF_ARG_RECORD:
 		return pf_exec_record(x, value) != NULL;
+	case PF_ARG_CONN:
+	case PF_ARG_CONN_INIT:
+		return pf_exec_holds_conn(x, value, info->args[i] == PF_ARG_CONN_INIT);
 	case PF_ARG_SPIN_LOCK:
 		return pf_exec_is_lock(x, value);
 	case PF_ARG_CALLBACK_CTX: /* Linux takes a stack pointer with any offset; only the callback follows it, checked */

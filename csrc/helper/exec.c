@@ -219,12 +219,12 @@ int pf_exec_readable(struct pf_exec *x, uint64_t address, uint64_t size)
 	if (in_maps(x, address, size) || in_records(x, address, size))
 		return 1;
 	const struct pf_net_socket *socket = pf_net_socket(x->net, address);
-	return socket && inside(address, size, at(&socket->image), sizeof(socket->image));
+	return (socket && inside(address, size, at(&socket->image), sizeof(socket->image))) || pf_exec_conn(x, address, size, 0);
 }
 
 int pf_exec_writable(struct pf_exec *x, uint64_t address, uint64_t size)
 {
 	if (inside(address, size, x->window, x->window_len) || in_maps(x, address, size))
 		return x->window_writable;
-	return in_private(x, address, size) || in_records(x, address, size);
+	return in_private(x, address, size) || in_records(x, address, size) || pf_exec_conn(x, address, size, 1);
 }

@@ -21,6 +21,7 @@
  *
  *   E10 A checked run holds at most PF_EXEC_RECORDS records of ring buffers (`records`), touches no other, and ends holding none.
  *      Whatever ends the run discards those that it holds, so no reader waits for them in vain.
+ *   E11 The same of connections (`conns`, PF_EXEC_CONNS).
  *
  * Clocks: bpf_ktime_get_ns, _boot_ns, _coarse_ns and _tai_ns all return time_ns; bpf_jiffies64 counts it at PF_HZ.
  */
@@ -76,6 +77,8 @@ struct pf_held {
 	uint32_t size;
 };
 #define PF_EXEC_RECORDS 64u
+#define PF_EXEC_CONNS 64u
+struct pf_conn; /* prog/conn.h */
 
 enum pf_redirect { PF_REDIRECT_NONE, PF_REDIRECT_IFINDEX, PF_REDIRECT_MAP };
 #define PF_REDIRECT_BROADCAST (1u << 3) /* BPF_F_BROADCAST */
@@ -119,6 +122,8 @@ struct pf_exec {
 	void *lock;             /* the bpf_spin_lock that the run holds; NULL: none (checked mode only) */
 	uint32_t record_count;  /* E10; checked mode only */
 	struct pf_held records[PF_EXEC_RECORDS];
+	uint32_t conn_count;    /* E11; checked mode only */
+	struct pf_conn *conns[PF_EXEC_CONNS];
 	struct pf_fault fault; /* fault.diag.err is PF_OK while the run is good */
 	/* The running engine's way to call a subprogram: for bpf_loop and bpf_for_each_map_elem. Returns PF_EFAULT
 	 * after a fault. */
@@ -176,6 +181,11 @@ const struct pf_held *pf_exec_record(const struct pf_exec *x, uint64_t address);
 void pf_exec_forget_record(struct pf_exec *x, const uint8_t *record);
 /* Is the range within the frames of the running program? */
 int pf_exec_on_stack(const struct pf_exec *x, uint64_t address, uint64_t size);
+/* conntrack.c. Does a checked run hold the connection at this address, unconfirmed or not? Giving all back. May a program read,
+ * or write, so at an address because it is of a connection? */
+int pf_exec_holds_conn(const struct pf_exec *x, uint64_t address, int unconfirmed);
+void pf_exec_drop_conns(struct pf_exec *x);
+uint32_t pf_exec_conn(const struct pf_exec *x, uint64_t address, uint64_t size, int write);
 /* Is it the address of the bpf_spin_lock of a value of such a map? */
 int pf_exec_is_lock(const struct pf_exec *x, uint64_t address);
 /* Is it a map of the running program, or one it looked up? NULL if not. */

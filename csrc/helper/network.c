@@ -1,4 +1,5 @@
 /* network.c - a snapshot of a network: copied, sorted, grouped, searched. */
+#include "connections.h"
 #include "sockets.h"
 
 #include <stdlib.h>
@@ -173,6 +174,7 @@ static void destroy(struct pf_ref *ref)
 	free(net->t.rules);
 	free(net->t.sockets);
 	free(net->groups);
+	pf_connections_destroy(net->connections);
 	free(net);
 }
 
@@ -205,10 +207,12 @@ enum pf_err pf_net_create(const struct pf_net_tables *from, struct pf_net **out)
 	if (done && t->merged)
 		merge(net);
 	done = done && group(net);
-	if (!done) {
+	enum pf_err err = done ? PF_OK : PF_ENOMEM;
+	if (!err && from->conn_max)
+		err = pf_connections_create(from->conns, from->conn_count, from->conn_max, &net->connections);
+	if (err)
 		pf_ref_put(&net->ref);
-		return PF_ENOMEM;
-	}
-	*out = net;
-	return PF_OK;
+	else
+		*out = net;
+	return err;
 }

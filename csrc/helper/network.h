@@ -14,7 +14,7 @@
  *   N3 Every hops .. hops + count of a route is inside the snapshot's hops; addresses of routes have no bit set beyond
  *      their prefix.
  *   N4 IPv4 addresses stand in the first 4 bytes, the rest is zero. Addresses are in network order, all else in the host's.
- *
+ *   N5 The connection table is the one thing that changes; it has a lock of its own.
  * Threads: pf_net_create and the reference by any thread; lookups by any number of threads.
  */
 #ifndef PF_NETWORK_H
@@ -89,6 +89,8 @@ struct pf_net_rule {
 };
 
 struct pf_net_socket; /* sockets.h */
+struct pf_connections; /* connections.h */
+struct pf_conn_row;
 
 struct pf_net_tables {
 	struct pf_net_link *links;
@@ -98,7 +100,9 @@ struct pf_net_tables {
 	struct pf_net_source *sources;
 	struct pf_net_rule *rules;
 	struct pf_net_socket *sockets;
+	struct pf_conn_row *conns; /* what the connection table begins with; the snapshot keeps none here */
 	uint32_t link_count, hop_count, route_count, neighbour_count, source_count, rule_count, socket_count;
+	uint32_t conn_count, conn_max; /* conn_max 0: no connection table */
 	uint8_t merged;            /* IPv4: the rules are Linux's own */
 	uint8_t cookie_keys[4][16]; /* IPv4: two keys; IPv6: two keys */
 };
@@ -108,9 +112,10 @@ struct pf_net {
 	struct pf_net_tables t;
 	struct pf_net_group *groups;
 	uint32_t group_count;
+	struct pf_connections *connections; /* what programs change (N5); NULL: none */
 };
 
-/* Takes copies. PF_EINVAL: tables that break N3 (the caller's own bug, or a hostile one). */
+/* Takes copies. PF_EINVAL: tables that break N3 (a bug, or hostile); PF_EEXIST: two connections have one key. */
 PF_API enum pf_err pf_net_create(const struct pf_net_tables *tables, struct pf_net **net);
 const struct pf_net *pf_net_empty(void);
 const struct pf_net_link *pf_net_link(const struct pf_net *net, uint32_t ifindex);

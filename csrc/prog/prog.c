@@ -63,6 +63,8 @@ static enum pf_err check_call(struct pf_prog *prog, uint32_t at, enum pf_op op, 
 		prog->moves_packet = 1;
 	if (number == PF_HELPER_ID_tail_call)
 		prog->tail_calls = 1;
+	if (number >= PF_HELPER_ID_xdp_ct_lookup && number <= PF_HELPER_ID_ct_change_status)
+		prog->tracks = 1;
 	if (number == PF_HELPER_ID_redirect || number == PF_HELPER_ID_redirect_map)
 		prog->redirects = 1;
 	return PF_OK;

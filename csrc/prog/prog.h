@@ -78,6 +78,7 @@ struct pf_prog {
 	uint8_t frags;         /* sees multi-buffer packets (xdp.frags) */
 	uint8_t moves_packet;  /* calls a helper that moves an edge (own code only) */
 	uint8_t tail_calls;
+	uint8_t tracks;        /* asks the connection table (own code only) */
 	uint8_t redirects;     /* calls bpf_redirect or bpf_redirect_map (own code only) */
 	uint8_t verified;
 	uint8_t *types;        /* with verified: one enum pf_insn_type (vm.h) a slot */

@@ -159,7 +159,7 @@ static void refine_edge(struct pf_verifier *v, const struct edge *e, bool taken)
 static bool never_null(const struct pf_vreg *r)
 {
 	return !r->null && (r->kind == PF_V_VALUE || r->kind == PF_V_KEY || r->kind == PF_V_MAP || r->kind == PF_V_MEM ||
-			    pf_v_is_socket(r));
+			    pf_v_is_socket(r) || pf_v_is_conn(r));
 }
 
 static bool against_null(const struct operands *o, struct pf_vreg **pointer)

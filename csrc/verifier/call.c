@@ -80,6 +80,8 @@ static bool takes_packet(uint32_t helper)
 	case PF_HELPER_ID_tcp_raw_gen_syncookie_ipv6:
 	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv4:
 	case PF_HELPER_ID_tcp_raw_check_syncookie_ipv6:
+	case PF_HELPER_ID_xdp_ct_lookup:
+	case PF_HELPER_ID_xdp_ct_alloc:
 		return true;
 	}
 	return false;
@@ -134,7 +136,8 @@ static enum pf_err check_sized(struct pf_verifier *v, const struct call *c, uint
 		pf_v_help(v, "bound the size in r%u before the call: `if (size > LIMIT) return ...`", a + 2);
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_SIZE_UNBOUNDED, a + 2, 0, c->info->name);
 	}
-	if (c->info->args[a] == PF_ARG_MEM_READ_OR_NULL && pf_v_is_null(r) && size->s.umax == 0 && zero) {
+	const uint8_t kind = c->info->args[a];
+	if ((kind == PF_ARG_MEM_READ_OR_NULL || kind == PF_ARG_MEM_UPDATE_OR_NULL) && pf_v_is_null(r) && size->s.umax == 0 && zero) {
 		pf_prec_mark(v, r->node);
 		return PF_OK;
 	}
@@ -214,6 +217,18 @@ static bool out_reads(struct pf_verifier *v, const struct call *c)
 	return pf_v_map(v, c->map)->type == PF_MAP_BLOOM_FILTER;
 }
 
+/* What was allocated and what is in the table have functions of their own, as in Linux. */
+static enum pf_err check_conn(struct pf_verifier *v, const struct call *c, uint32_t a)
+{
+	const struct pf_vreg *r = pf_v_reg(v, a + 1);
+	const bool fresh = c->info->args[a] == PF_ARG_CONN_INIT;
+	if (r->kind == (fresh ? PF_V_CONN_INIT : PF_V_CONN) && !r->null)
+		return PF_OK;
+	return refuse_arg(v, c, a, pf_v_is_conn(r) && r->null ? "a connection that was checked against NULL" :
+				   fresh ? "a connection as bpf_xdp_ct_alloc gave it, not in the table yet" :
+					   "a connection in the table, as bpf_xdp_ct_lookup gave it");
+}
+
 static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 {
 	const struct pf_vreg *r = pf_v_reg(v, a + 1);
@@ -244,8 +259,7 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
 		return check_sized(v, c, a, false);
-	case PF_ARG_MEM_WRITE:
-	case PF_ARG_MEM_UPDATE:
+	case PF_ARG_MEM_WRITE: case PF_ARG_MEM_UPDATE: case PF_ARG_MEM_UPDATE_OR_NULL:
 		if (c->info->number == PF_HELPER_ID_dynptr_from_mem && r->kind != PF_V_VALUE)
 			return refuse_arg(v, c, a, "a pointer into a map value");
 		return check_sized(v, c, a, true);
@@ -266,14 +280,15 @@ static enum pf_err check_arg(struct pf_verifier *v, struct call *c, uint32_t a)
 		return err ? err : pf_dynptr_check_arg(v, c->info, a, c->size);
 	}
 	case PF_ARG_DYNPTR:
-	case PF_ARG_DYNPTR_NEW_XDP:
-	case PF_ARG_DYNPTR_NEW_LOCAL:
-	case PF_ARG_DYNPTR_NEW_CLONE:
+	case PF_ARG_DYNPTR_NEW_XDP: case PF_ARG_DYNPTR_NEW_LOCAL: case PF_ARG_DYNPTR_NEW_CLONE:
 		return pf_dynptr_check_arg(v, c->info, a, 0);
 	case PF_ARG_SOCKET:
 		return check_socket(v, c, a);
 	case PF_ARG_RECORD:
 		return check_record(v, c, a);
+	case PF_ARG_CONN:
+	case PF_ARG_CONN_INIT:
+		return check_conn(v, c, a);
 	case PF_ARG_SPIN_LOCK:
 		return pf_lock_check_call(v, c->info->number);
 	case PF_ARG_CALLBACK_CTX:
@@ -342,7 +357,7 @@ static enum pf_err check_helper(struct pf_verifier *v, struct call *c)
 static uint32_t written_size(struct pf_verifier *v, const struct call *c, uint32_t a)
 {
 	const enum pf_helper_arg kind = c->info->args[a];
-	if (kind == PF_ARG_MEM_WRITE || kind == PF_ARG_MEM_UPDATE)
+	if (kind == PF_ARG_MEM_WRITE || kind == PF_ARG_MEM_UPDATE || kind == PF_ARG_MEM_UPDATE_OR_NULL)
 		return (uint32_t)pf_v_reg(v, a + 2)->s.umax;
 	if (kind == PF_ARG_MAP_VALUE_OUT)
 		return out_reads(v, c) ? 0 : pf_v_map(v, c->map)->value_size;
@@ -375,6 +390,12 @@ static void set_result(struct pf_verifier *v, const struct call *c, struct pf_vr
 	case PF_RET_SOCKET_OR_NULL:
 	case PF_RET_SOCK_COMMON_OR_NULL:
 		pf_v_set_pointer(r0, c->info->ret == PF_RET_SOCKET_OR_NULL ? PF_V_SOCK : PF_V_SOCK_COMMON);
+		r0->null = 1;
+		pf_refs_acquire(v, r0);
+		return;
+	case PF_RET_CONN_OR_NULL:
+	case PF_RET_CONN_INIT_OR_NULL:
+		pf_v_set_pointer(r0, c->info->ret == PF_RET_CONN_OR_NULL ? PF_V_CONN : PF_V_CONN_INIT);
 		r0->null = 1;
 		pf_refs_acquire(v, r0);
 		return;

@@ -35,6 +35,8 @@ static bool movable(struct pf_verifier *v, const struct pf_vreg *r)
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
 	case PF_V_DYNPTR:
+	case PF_V_CONN:
+	case PF_V_CONN_INIT:
 	case PF_V_KINDS:
 		break;
 	}
@@ -85,6 +87,8 @@ static enum pf_err check_pointer_math(struct pf_verifier *v, const struct pf_ins
 		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_POINTER_OP, insn->dst, 0, op_text(insn->code));
 	if (op == 0x00 && is_length(pointer, number))
 		return PF_OK;
+	if (pf_v_is_conn(pointer))
+		pf_v_help(v, "read the fields of a connection at constant offsets; as an argument it is passed as the call gave it");
 	if (pf_v_is_socket(pointer))
 		pf_v_help(v, "read the fields of a socket at constant offsets; as an argument it is passed as the lookup gave it");
 	if (!movable(v, pointer) &&
@@ -140,7 +144,7 @@ static uint32_t bytes_of(uint8_t code)
 static enum pf_err check_type(struct pf_verifier *v, uint32_t i, const struct pf_vreg *base)
 {
 	const uint8_t type = 1 + (base->kind == PF_V_CTX ? PF_VERIFY_CTX_LOAD : PF_VERIFY_PLAIN);
-	const uint8_t socket = pf_v_is_socket(base) ? base->kind : 0;
+	const uint8_t socket = pf_v_is_socket(base) ? base->kind : pf_v_is_conn(base) ? PF_V_CONN : 0;
 
 	if (v->at[i].type && (v->at[i].type != type || v->at[i].socket != socket))
 		return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_TWO_TYPES, base->kind, 0, NULL);

@@ -43,6 +43,10 @@ const char *pf_v_kind_text(const struct pf_vreg *r)
 		return r->null ? "pointer to a socket of any state, or NULL" : "pointer to a socket of any state";
 	case PF_V_DYNPTR:
 		return "dynptr";
+	case PF_V_CONN:
+		return r->null ? "connection pointer or NULL" : "connection pointer";
+	case PF_V_CONN_INIT:
+		return r->null ? "pointer to an allocated connection, or NULL" : "pointer to an allocated connection";
 	case PF_V_KINDS:
 		break;
 	}
@@ -91,7 +95,8 @@ size_t pf_v_reg_text(const struct pf_verifier *v, const struct pf_vreg *r, char 
 		n = snprintf(out, size, "stack pointer r10%+lld", (long long)(r->off + (int64_t)r->s.t.value));
 	else if (r->kind == PF_V_STACK)
 		n = snprintf(out, size, "stack pointer r10%+d plus %s", r->off, range);
-	else if (r->kind == PF_V_END || r->kind == PF_V_CTX || r->kind == PF_V_MAP || r->kind == PF_V_FUNC || pf_v_is_socket(r))
+	else if (r->kind == PF_V_END || r->kind == PF_V_CTX || r->kind == PF_V_MAP || r->kind == PF_V_FUNC || pf_v_is_socket(r) ||
+		 pf_v_is_conn(r))
 		n = snprintf(out, size, "%s", pf_v_kind_text(r));
 	else
 		n = snprintf(out, size, "%s at %s + %d of %u bytes", pf_v_kind_text(r), range, r->off, r->size);

@@ -197,7 +197,7 @@ void pf_dynptr_slice(struct pf_verifier *v, const struct pf_vreg args[5], uint32
 	to->map = place_of(of->frame, slot_of(of));
 	if (to->slice && (buffer->kind == PF_V_STACK || buffer->kind == PF_V_MEM))
 		to->frame = buffer->kind == PF_V_STACK ? buffer->frame + 1 : buffer->frame; /* a slice as buffer: what it may be */
-	to->inner = slot && slot->reg.map == PF_V_DYNPTR_XDP;
+	to->inner = to->slice && slot && slot->reg.map == PF_V_DYNPTR_XDP;
 }
 
 void pf_dynptr_written(struct pf_verifier *v)

@@ -12,7 +12,7 @@
  *   N2 Whatever else is written into one of the two slots ends the dynptr. As in Linux that ends what bpf_dynptr_data gave
  *      (all copies become numbers); other slices do no harm, since their memory stays. A frame that ends leaves slices
  *      behind that no dynptr can end; those that may be a buffer of that frame (`frame`, one more than its number) end with it.
- *   N3 Slices of a packet (`inner`) end as well where packet pointers do.
+ *   N3 What bpf_dynptr_slice gave of a packet (`inner`; bpf_dynptr_data never gives any of it) ends as well where packet pointers do.
  *   N4 A slice may be its buffer. What is written through a slice is therefore not known of any byte of the stack that was a
  *      buffer (`buffers` of the frame). A record of a ring buffer cannot be one: it may be gone before the slice is.
  */

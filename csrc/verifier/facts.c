@@ -29,6 +29,8 @@ static enum pf_fact_kind kind_of(const struct pf_verifier *v, const struct pf_vr
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
 	case PF_V_DYNPTR:
+	case PF_V_CONN:
+	case PF_V_CONN_INIT:
 	case PF_V_KINDS:
 		break;
 	}

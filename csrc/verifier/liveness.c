@@ -191,6 +191,7 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_MAP_VALUE:
 		case PF_ARG_MEM_READ:
 		case PF_ARG_MEM_READ_OR_NULL:
+		case PF_ARG_MEM_UPDATE_OR_NULL:
 		case PF_ARG_MEM_UPDATE: /* what it writes it has read */
 		case PF_ARG_MEM_UPDATE_4:
 		case PF_ARG_MEM_READ_20:
@@ -238,6 +239,8 @@ static void call_slots(const struct pf_verifier *v, uint32_t i, const int32_t *r
 		case PF_ARG_SOCKET:
 		case PF_ARG_RECORD:
 		case PF_ARG_SLICE_BUFFER: /* the slice is read, where it is */
+		case PF_ARG_CONN:
+		case PF_ARG_CONN_INIT:
 		case PF_ARG_CONST_SIZE:
 			break;
 		}

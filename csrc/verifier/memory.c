@@ -216,6 +216,9 @@ static enum pf_err check_bounds(struct pf_verifier *v, const struct pf_vreg *r, 
 	case PF_V_SOCK:
 	case PF_V_SOCK_COMMON:
 		return pf_refs_check_load(v, r, a);
+	case PF_V_CONN:
+	case PF_V_CONN_INIT:
+		return pf_refs_check_conn(v, r, a);
 	case PF_V_CTX:
 	case PF_V_NONE:
 	case PF_V_SCALAR:

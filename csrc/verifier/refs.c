@@ -1,7 +1,8 @@
-/* refs.c - references, and the sockets that they are of. */
+/* refs.c - references, and the sockets and connections that they are of. */
 #include "refs.h"
 
 #include "branch.h"
+#include "../prog/conn.h"
 #include "../prog/socket.h"
 
 enum pf_err pf_refs_check_none(struct pf_verifier *v, const char *what)
@@ -11,6 +12,10 @@ enum pf_err pf_refs_check_none(struct pf_verifier *v, const char *what)
 	const uint32_t at = v->cur.refs[0].at;
 	if (v->insns[at].imm == PF_HELPER_ID_ringbuf_reserve)
 		pf_v_help(v, "commit the record on every path, where it is not NULL: bpf_ringbuf_submit() or bpf_ringbuf_discard()");
+	if (v->insns[at].imm == PF_HELPER_ID_xdp_ct_alloc)
+		pf_v_help(v, "put it into the table on every path, where it is not NULL: bpf_ct_insert_entry() is all that takes it");
+	if (v->insns[at].imm == PF_HELPER_ID_xdp_ct_lookup || v->insns[at].imm == PF_HELPER_ID_ct_insert_entry)
+		pf_v_help(v, "release it on every path, where it is not NULL: bpf_ct_release()");
 	return pf_v_refuse(v, PF_EINVAL, PF_DIAG_VER_REF_LEFT, at, 0, what);
 }
 
@@ -42,6 +47,15 @@ enum pf_err pf_refs_check_load(struct pf_verifier *v, const struct pf_vreg *r, c
 	if (pf_socket_field(a->off, a->size, r->kind == PF_V_SOCK))
 		return PF_OK;
 	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_SOCKET_FIELD, a->off, a->size, pf_v_kind_text(r));
+}
+
+enum pf_err pf_refs_check_conn(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a)
+{
+	if (a->write && !pf_conn_writable(a->off, a->size))
+		return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_CONN_WRITE, a->off, a->size, pf_v_kind_text(r));
+	if (a->write || pf_conn_field(a->off, a->size))
+		return PF_OK;
+	return pf_v_refuse(v, PF_EACCES, PF_DIAG_VER_CONN_FIELD, a->off, a->size, pf_v_kind_text(r));
 }
 
 void pf_refs_acquire(struct pf_verifier *v, struct pf_vreg *r)

@@ -21,6 +21,8 @@ enum pf_err pf_refs_check_none(struct pf_verifier *v, const char *what);
 enum pf_err pf_refs_check_call(struct pf_verifier *v, const struct pf_helper_info *info);
 /* check: a load from, or store to, a socket. */
 enum pf_err pf_refs_check_load(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a);
+/* check: a load from, or store to, a connection. */
+enum pf_err pf_refs_check_conn(struct pf_verifier *v, const struct pf_vreg *r, const struct pf_access *a);
 
 /* transfer: *r is what a call at v->cur.at acquired. */
 void pf_refs_acquire(struct pf_verifier *v, struct pf_vreg *r);

@@ -48,6 +48,8 @@ enum pf_vkind {
 	PF_V_SOCK,  /* a full socket: struct bpf_sock */
 	PF_V_SOCK_COMMON, /* a socket of any state */
 	PF_V_DYNPTR, /* in slots alone (dynptr.h) */
+	PF_V_CONN,  /* a connection: struct nf_conn */
+	PF_V_CONN_INIT, /* one that is not in the table yet */
 	PF_V_KINDS
 };
 

@@ -112,6 +112,7 @@ static inline bool pf_v_is_socket(const struct pf_vreg *r)
 {
 	return r->kind == PF_V_SOCK || r->kind == PF_V_SOCK_COMMON;
 }
+static inline bool pf_v_is_conn(const struct pf_vreg *r) { return r->kind == PF_V_CONN || r->kind == PF_V_CONN_INIT; }
 static inline bool pf_v_is_pointer(const struct pf_vreg *r) { return r->kind > PF_V_SCALAR; }
 static inline const struct pf_map_def *pf_v_map(const struct pf_verifier *v, const struct pf_vreg *r)
 {

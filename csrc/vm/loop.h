@@ -114,6 +114,8 @@ static inline void set_packet(struct windows *w, const struct pf_exec *x)
 			goto lock_left;                                                                                \
 		if (PF_UNLIKELY(x->record_count && !base)) /* a callback's caller may go on with them */               \
 			goto record_left;                                                                              \
+		if (PF_UNLIKELY(x->conn_count && !base))                                                               \
+			goto conn_left;                                                                                \
 	} while (0)
 #define NEW_PROGRAM()                                                                                                  \
 	do {                                                                                                           \
@@ -224,6 +226,8 @@ exhausted:
 	return pf_exec_fault(x, PF_DIAG_VM_BUDGET, (uint32_t)(pc - code->insns), x->budget, 0, NULL);
 lock_left:
 	return pf_exec_fault(x, PF_DIAG_VM_LOCK_LEFT, (uint32_t)(pc - code->insns), 0, 0, NULL);
+conn_left:
+	return pf_exec_fault(x, PF_DIAG_VM_CONN_LEFT, (uint32_t)(pc - code->insns), x->conn_count, 0, NULL);
 record_left:
 	return pf_exec_fault(x, PF_DIAG_VM_RECORD_LEFT, (uint32_t)(pc - code->insns), x->record_count, 0, NULL);
 bad_load:

@@ -115,6 +115,7 @@ static uint32_t size_of(const struct pf_helper_info *info, uint32_t i, const str
 		return map ? map->def.value_size : 0;
 	case PF_ARG_MEM_READ:
 	case PF_ARG_MEM_READ_OR_NULL:
+	case PF_ARG_MEM_UPDATE_OR_NULL:
 	case PF_ARG_MEM_UPDATE: {
 		const uint64_t size = i < 4 ? r[i + 2] : 0; /* the next argument */
 		return size < PF_OBSERVED_BYTES ? (uint32_t)size : PF_OBSERVED_BYTES;
@@ -142,6 +143,8 @@ static uint32_t size_of(const struct pf_helper_info *info, uint32_t i, const str
 	case PF_ARG_DYNPTR_NEW_LOCAL:
 	case PF_ARG_DYNPTR_NEW_CLONE:
 	case PF_ARG_SLICE_BUFFER:
+	case PF_ARG_CONN:
+	case PF_ARG_CONN_INIT:
 	case PF_ARG_CONST_SIZE:
 	case PF_ARG_OUT_16:
 	case PF_ARG_OUT_32:

@@ -70,7 +70,7 @@ const struct pf_code *pf_vm_tail_target(struct pf_exec *x, uint64_t map, uint64_
 	return code;
 }
 
-/* After a run, which may have faulted: what it still holds is given back (exec.h, E9, E10). */
+/* After a run, which may have faulted: what it still holds is given back (exec.h, E9 to E11). */
 static void end_run(struct pf_exec *x)
 {
 	if (PF_UNLIKELY(x->lock))
@@ -78,6 +78,8 @@ static void end_run(struct pf_exec *x)
 	x->lock = NULL;
 	while (PF_UNLIKELY(x->record_count))
 		(void)pf_ring_commit(x->records[--x->record_count].data, 1);
+	if (PF_UNLIKELY(x->conn_count))
+		pf_exec_drop_conns(x);
 }
 
 static pf_interp_fn *choose(struct pf_exec *x, enum pf_engine engine)

@@ -14,6 +14,29 @@ cdef extern from "helper/sockets.h" nogil:
         uint8_t cookies
 
 
+cdef extern from "helper/exec.h" nogil:
+    enum:
+        PF_HZ
+
+
+cdef extern from "helper/connections.h" nogil:
+    struct pf_ct_tuple:
+        pass
+    struct pf_conn_zone:
+        uint16_t id
+        uint8_t dir
+    struct pf_conn_row:
+        pf_ct_tuple way[2]
+        pf_conn_zone zone
+        int32_t netns
+        uint32_t status
+        uint32_t mark
+        uint32_t timeout
+    struct pf_connections:
+        pass
+    uint32_t pf_connections_list(pf_connections *table, uint32_t now, pf_conn_row *rows, uint32_t room)
+
+
 cdef extern from "helper/network.h" nogil:
     struct pf_ref:
         pass
@@ -86,6 +109,7 @@ cdef extern from "helper/network.h" nogil:
         pf_net_source *sources
         pf_net_rule *rules
         pf_net_socket *sockets
+        pf_conn_row *conns
         uint32_t link_count
         uint32_t hop_count
         uint32_t route_count
@@ -93,10 +117,13 @@ cdef extern from "helper/network.h" nogil:
         uint32_t source_count
         uint32_t rule_count
         uint32_t socket_count
+        uint32_t conn_count
+        uint32_t conn_max
         uint8_t merged
         uint8_t cookie_keys[4][16]
     struct pf_net:
         pf_ref ref
+        pf_connections *connections
     pf_err pf_net_create(const pf_net_tables *tables, pf_net **net)
     uint64_t pf_siphash(const uint8_t *key, const void *data, uint32_t size)
 

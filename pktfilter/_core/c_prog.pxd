@@ -27,6 +27,8 @@ cdef extern from "prog/prog.h" nogil:
         uint32_t map_count
         pf_prog_map *maps
         uint8_t frags
+        uint8_t tail_calls
+        uint8_t tracks
         uint8_t verified
         uint8_t *types
         uint32_t link

@@ -1,10 +1,10 @@
 """Network snapshots (csrc/helper/network.h)."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pktfilter._core.c_network cimport (
-    pf_address, pf_net_create, pf_net_hop, pf_net_link, pf_net_neighbour, pf_net_route, pf_net_rule, pf_net_socket,
+    PF_HZ, pf_address, pf_conn_row, pf_connections_list, pf_ct_tuple, pf_net_create, pf_net_hop, pf_net_link, pf_net_neighbour, pf_net_route, pf_net_rule, pf_net_socket,
     pf_net_source, pf_net_tables, pf_ref_put, pf_siphash, pf_sock,
 )
 from pktfilter._core.c_tables cimport PF_ENOMEM, pf_err
@@ -116,10 +116,24 @@ cdef int fill_sockets(pf_net_tables *t, list given) except -1:
     return 0
 
 
+cdef int fill_connections(pf_net_tables *t, list given) except -1:
+    cdef pf_conn_row *row
+    t.conns = row = <pf_conn_row *>rows(len(given), sizeof(pf_conn_row))
+    t.conn_count = len(given)
+    for original, reply, zone, ways, netns, status, mark, milliseconds in given:
+        put(&row.way[0], original, sizeof(pf_ct_tuple))
+        put(&row.way[1], reply, sizeof(pf_ct_tuple))
+        row.zone.id, row.zone.dir, row.netns = zone, ways, netns
+        row.status, row.mark, row.timeout = status, mark, milliseconds * PF_HZ // 1000
+        row += 1
+    return 0
+
+
 cdef class NetRef:
     """A snapshot. Rows are tuples in the order of the C structs, addresses and MACs as bytes."""
 
-    def __cinit__(self, *, links, hops, routes, neighbours, sources, rules, sockets, bint merged, cookie_keys):
+    def __cinit__(self, *, links, hops, routes, neighbours, sources, rules, sockets, connections,
+                  uint32_t connection_max, bint merged, cookie_keys):
         cdef pf_net_tables t
         cdef pf_err err
         memset(&t, 0, sizeof(t))
@@ -135,6 +149,8 @@ cdef class NetRef:
             fill_sources(&t, sources)
             fill_rules(&t, rules)
             fill_sockets(&t, sockets)
+            fill_connections(&t, connections)
+            t.conn_max = connection_max
             with nogil:
                 err = pf_net_create(&t, &self.ptr)
         finally:
@@ -145,6 +161,7 @@ cdef class NetRef:
             free(t.sources)
             free(t.rules)
             free(t.sockets)
+            free(t.conns)
         if err == PF_ENOMEM:
             raise MemoryError
         if err:
@@ -153,6 +170,33 @@ cdef class NetRef:
     def __dealloc__(self):
         if self.ptr is not NULL:
             pf_ref_put(&self.ptr.ref)
+
+    def connections(self, uint64_t time_ns):
+        """The connection table's rows at that time of the program's clock, as they are given."""
+        cdef uint32_t now = <uint32_t>(time_ns // (1000000000 // PF_HZ)), room, found, i
+        cdef pf_conn_row *listed
+        if self.ptr.connections is NULL:
+            return []
+        room = pf_connections_list(self.ptr.connections, now, NULL, 0)
+        listed = <pf_conn_row *>rows(room, sizeof(pf_conn_row))
+        try:
+            with nogil:
+                found = pf_connections_list(self.ptr.connections, now, listed, room)
+            return [
+                (
+                    (<char *>&listed[i].way[0])[:sizeof(pf_ct_tuple)],
+                    (<char *>&listed[i].way[1])[:sizeof(pf_ct_tuple)],
+                    listed[i].zone.id,
+                    listed[i].zone.dir,
+                    listed[i].netns,
+                    listed[i].status,
+                    listed[i].mark,
+                    listed[i].timeout * 1000 // PF_HZ,
+                )
+                for i in range(min(room, found))
+            ]
+        finally:
+            free(listed)
 
 
 def siphash(bytes key not None, bytes data not None):

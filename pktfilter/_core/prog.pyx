@@ -129,6 +129,15 @@ cdef class ProgRef:
         return bool(self.ptr.frags)
 
     @property
+    def tail_calls(self):
+        return bool(self.ptr.tail_calls)
+
+    @property
+    def tracks(self):
+        """Does its own code ask the connection table?"""
+        return bool(self.ptr.tracks)
+
+    @property
     def maps(self):
         """[(number, MapRef), ...] in the order of their places."""
         out = []

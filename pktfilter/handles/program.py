@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from .._core.prog import ANY_LINK, PROG_TYPES, ProgRef
 from .._core.run import test_run as _test_run
 from ..errors import InputError, ProgramError
-from ..network import Network, network_ref
+from ..network import Network
 from ..objects import ProgramSpec
 from .events import EVENT_BYTES, EVENT_BYTES_MAX, Event
 from .maps import Map
+from .tracking import network_of_program
 from .verification import Verification, admit
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class Program:
             budget=budget,
             engine=resolve_engine(engine),
             wire_len=wire_len,
-            network=network_ref(network),
+            network=network_of_program(network, self._ref),
             events=events,
             observer=observer,
         )

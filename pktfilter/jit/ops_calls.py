@@ -41,6 +41,7 @@ _BOUNDED = (
     "MEM_READ_OR_NULL",
     "MEM_WRITE",
     "MEM_UPDATE",
+    "MEM_UPDATE_OR_NULL",
     "ANYTHING",
     *_FIXED,
 )

@@ -10,20 +10,25 @@ from .._core.network import NetRef
 from ..errors import InputError, wrong_kind
 
 #: What a network may be made of, each as iproute2 prints it.
-SECTIONS = ("link", "route", "route6", "neigh", "rule", "rule6", "netconf", "socket")
+SECTIONS = ("link", "route", "route6", "neigh", "rule", "rule6", "netconf", "socket", "ct")
 #: Largest file that is read.
 FILE_MAX = 1 << 30
+
+#: Most connections that a table may hold.
+CT_MAX = 1 << 24
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 class Network:
     """Links, routes and neighbours, immutable once made; any number of runs may use one at a time.
+    Only its connections change: by programs, and stay for the next run.
 
     Every argument is a list of what `ip -j` prints: `link` (`ip -j link`, or `ip -j addr` with the
     addresses), `route`, `route6`, `neigh`, `rule`, `rule6`, `netconf`. What is left out is empty,
     but that given links forward unless `netconf` or a link's `forwarding` says otherwise.
-    `socket` is what bpf_sk_lookup_tcp and its like find (docs/network.md).
+    `socket` is what bpf_sk_lookup_tcp and its like find, `ct` the connections that the table of
+    bpf_xdp_ct_lookup and its like begins with, which holds `ct_max` of them (docs/network.md).
     `syncookie_key` is 32 bytes (two SipHash keys) or 64 (two for IPv4, two for IPv6); zeros where it
     is not given. Raises `InputError` that names section, row and key. docs/network.md has the details.
     """
@@ -39,6 +44,8 @@ class Network:
         rule6: Rows = (),
         netconf: Rows | None = None,
         socket: Rows = (),
+        ct: Rows = (),
+        ct_max: int = 65_536,
         syncookie_key: bytes = bytes(32),
         file: str | None = None,
     ) -> None:
@@ -49,6 +56,15 @@ class Network:
                 found=f"{len(syncookie_key)} bytes",
                 expected="32 (two keys) or 64 (two for IPv4, two for IPv6)",
             )
+        if not max(len(ct), 1) <= ct_max <= CT_MAX:
+            raise InputError(
+                "the connection table has no such size",
+                file=file,
+                place="ct_max",
+                found=ct_max,
+                expected=f"{max(len(ct), 1)} to {CT_MAX}",
+            )
+        from .connections import read_connections
         from .parse import Tables
         from .sockets import read_sockets
 
@@ -58,6 +74,7 @@ class Network:
         tables.read_neighbours(neigh)
         tables.read_rules(rule, rule6)
         sockets = read_sockets(file, socket, tables.device)
+        connections = read_connections(file, ct)
         self._ref = NetRef(
             links=tables.links,
             hops=tables.hops,
@@ -66,6 +83,8 @@ class Network:
             sources=tables.sources,
             rules=tables.rules,
             sockets=sockets,
+            connections=connections,
+            connection_max=ct_max,
             merged=tables.merged,
             cookie_keys=bytes(syncookie_key) * (64 // len(syncookie_key)),
         )
@@ -76,10 +95,18 @@ class Network:
             "neighbours": len(tables.neighbours),
             "rules": len(tables.rules),
             "sockets": len(sockets),
+            "connections": len(connections),
         }
 
     def __repr__(self) -> str:
         return "<Network " + " ".join(f"{what}={n}" for what, n in self.counts.items()) + ">"
+
+    def connections(self, time_ns: int) -> list[dict[str, Any]]:
+        """The connections there are, as rows of section `ct`, for the time that programs saw last:
+        of a capture's last packet, or `test_run(..., time_ns=)`. Expired ones are left out."""
+        from .connections import spell
+
+        return [spell(entry) for entry in self._ref.connections(time_ns)]
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, file: str | None = None) -> Network:
@@ -98,12 +125,14 @@ class Network:
         for name, value in data.items():
             if name == "syncookie_key":
                 arguments[name] = _key(value, file)
+            elif name == "ct_max":
+                arguments[name] = _count(value, file)
             elif name not in SECTIONS:
                 raise InputError(
                     "no such section in a network",
                     file=file,
                     found=f"'{name}'",
-                    expected=", ".join((*SECTIONS, "syncookie_key")),
+                    expected=", ".join((*SECTIONS, "ct_max", "syncookie_key")),
                 )
             elif not isinstance(value, list):
                 raise InputError(
@@ -154,6 +183,18 @@ def network_ref(network: Network | None) -> NetRef | None:
     if not isinstance(network, Network):
         raise wrong_kind("the network", network, "a Network")
     return network._ref
+
+
+def _count(value: object, file: str | None) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise InputError(
+        "not a number",
+        file=file,
+        place="ct_max",
+        found=repr(value)[:80],
+        expected=f"how many connections the table holds, 1 to {CT_MAX}",
+    )
 
 
 def _key(value: object, file: str | None) -> bytes:

@@ -38,6 +38,6 @@ def _ask(arguments: tuple[str, ...]) -> list[dict[str, Any]]:
     return [row for row in rows if row]
 
 
-def read_system() -> dict[str, list[dict[str, Any]]]:
+def read_system() -> dict[str, Any]:
     """The arguments of `Network` for this process's network namespace."""
     return {section: _ask(arguments) for section, arguments in _COMMANDS.items()}

@@ -12,7 +12,8 @@ from ..expressions import ETHERNET
 from ..handles.events import EVENT_BYTES_MAX, Event
 from ..handles.hooks import Hook
 from ..handles.program import LINEAR, resolve_engine
-from ..network import Network, network_ref
+from ..handles.tracking import network_of_hook
+from ..network import Network
 from ..sources import PathLike, Source, expand
 from ..sources.live import LiveSource
 from .options import DEFAULT_BATCH, accept_interface, blame, check_options, link_options
@@ -87,7 +88,7 @@ def batches(
         seed=seed,
         linear_limit=LINEAR[linear],
         name="batches-0",
-        network=network_ref(network),
+        network=network_of_hook(network, hook),
         events=events,
     )
     if isinstance(inputs, LiveSource):

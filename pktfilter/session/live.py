@@ -14,7 +14,8 @@ from ..errors import InputError, InterfaceError, OutputError, PktfilterError
 from ..expressions import ETHERNET
 from ..handles.hooks import Hook
 from ..handles.program import ENGINES, LINEAR, XDP, resolve_engine
-from ..network import Network, network_ref
+from ..handles.tracking import network_of_hook
+from ..network import Network
 from ..sinks import LET_THROUGH, RotatingSink
 from ..sources import PathLike
 from ..sources.live import SLICE_MS, SNAPLEN_MAX, InterfaceCounts, LiveSource, interface_index
@@ -132,7 +133,7 @@ class Live:
             linear_limit=LINEAR[linear],
             name="live-0",
             trace=self._told.traced,
-            network=network_ref(network),
+            network=network_of_hook(network, hook),
             events=self._told.buffer,
         )
         self.errors: list[PktfilterError] = []

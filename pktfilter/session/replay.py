@@ -20,8 +20,8 @@ from ..handles.cpus import leased
 from ..handles.hooks import Hook
 from ..handles.links import Link
 from ..handles.program import LINEAR, XDP, Program, resolve_engine
+from ..handles.tracking import Network, network_of_hook
 from ..handles.transactions import current_transaction
-from ..network import Network, network_ref
 from ..sinks import LET_THROUGH, STDOUT, Sink
 from ..sources import PathLike, Source, expand
 from ..sources.ahead import Ahead
@@ -137,7 +137,7 @@ class Replay:
             unordered=unordered,
             # While a packet is not due, reading stands still: a thread of its own would run nothing beside it.
             overlap=False if self._timing.paced or on_event is not None else overlap,
-            network=network_ref(network),
+            network=network_of_hook(network, hook, workers, self._running),
             observer=observer,
             events=self._told.buffer,
         )
