@@ -17,6 +17,7 @@ import live_net
 import pytest
 
 import pktfilter as pf
+from pktfilter.insight.trace import trace
 from pktfilter.objects import ObjectSpec
 from pktfilter.objects.btf_types import Struct
 from pktfilter.objects.conn_types import conn_types
@@ -518,3 +519,57 @@ def test_connections_that_cannot_be_side_by_side() -> None:
 def test_a_table_of_no_such_size(size: Any) -> None:
     with pytest.raises(pf.InputError, match="ct_max"):
         pf.Network.from_json({"ct": ROWS[:2], "ct_max": size})
+
+
+def test_a_trace_names_connections() -> None:
+    program = pf.Program.from_bytes(ct.script("set"))
+    question = ct.Ask(GIVEN, numbers=(60_000, 2, 9))
+    found = trace(program, question.packet(), network=pf.Network())
+    calls = {
+        step.call.name: (step.call.args, step.call.result) for step in found.steps if step.call
+    }
+    assert calls["xdp_ct_alloc"][1] == calls["ct_insert_entry"][1] == "conn#1"
+    assert calls["ct_set_timeout"][0] == ["conn#1", "60000"]
+    written = [
+        step.access for step in found.steps if step.access and step.access.place == "conn#1+168"
+    ]
+    assert written[0].value == 9
+
+
+# ---- unverified programs ----
+
+MISUSE = {
+    "ends while it holds 1 connections": (ct.ask("lookup"), ct.ask("alloc")),
+    "of helper ct_release": (
+        ct.ask("lookup") + ct.FOUND + ct.RELEASE + ct.RELEASE,
+        ct.ask("alloc") + ct.FOUND + ct.RELEASE,
+    ),
+    "of helper ct_insert_entry": (ct.ask("lookup") + ct.FOUND + ct.INSERT,),
+    "of helper ct_change_status": (
+        "r1 = r8\nr2 = 8\ncall bpf_ct_change_status\n",
+        ct.ask("alloc") + ct.FOUND + "r1 = r7\nr2 = 8\ncall bpf_ct_change_status\n",
+    ),
+    "outside what the program may read": (
+        ct.ask("lookup") + ct.FOUND + "r0 = *(u64 *)(r7 +0)\n" + ct.RELEASE,
+        ct.ask("lookup") + ct.FOUND + "r0 = *(u64 *)(r7 +176)\n" + ct.RELEASE,
+    ),
+    "outside what the program may write": (
+        ct.ask("lookup") + ct.FOUND + "r1 = 1\n*(u64 *)(r7 +128) = r1\n" + ct.RELEASE,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISUSE)
+def test_the_checked_interpreter_stops_misuse(what: str) -> None:
+    """And gives back what is held: nothing keeps an expired connection's place, or an allocated one's."""
+    for body in MISUSE[what]:
+        network = pf.Network(ct=ROWS[:1], ct_max=2)
+        assert ask("lookup", "interp", network, ct.Ask(GIVEN), SECOND).read
+        wrong = pf.Program.from_bytes(ct.code(BEGIN + body + ct.END), verify=False)
+        for _ in range(3):
+            with pytest.raises(pf.ExecutionFault, match=what):
+                wrong.test_run(
+                    ct.Ask(GIVEN).packet(), engine="checked", network=network, time_ns=SECOND
+                )
+        for each in (TUPLES[3], TUPLES[7]):
+            assert ask("insert", "interp", network, ct.Ask(each), 602 * SECOND).read
