@@ -17,6 +17,11 @@ import live_net
 import pytest
 
 import pktfilter as pf
+from pktfilter.insight.trace import trace
+from pktfilter.objects import ObjectSpec
+from pktfilter.objects.btf_types import Struct
+from pktfilter.objects.conn_types import conn_types
+from pktfilter.objects.target_btf import read_target
 
 ENGINES = ("checked", "interp", "jit")
 SECOND = 10**9
@@ -155,6 +160,73 @@ def test_what_can_be_written_is_linux_s(function: str) -> None:
             assert pf.verify(insns).ok == takes, (bits, at, log)
             taken += takes
     assert taken == 3
+
+
+# ---- fields by CO-RE ----
+
+FIELDS = Path(__file__).parent / "objects" / "ct_fields.o"
+
+
+def _seen(lookup: Any) -> list[int]:
+    return [int.from_bytes(lookup(key.to_bytes(4, "little")), "little") for key in range(13)]
+
+
+@kernel.requires_kernel()
+@pytest.mark.parametrize("target", [None, "system"])
+def test_fields_are_where_the_engine_has_them(target: str | None) -> None:
+    """Whatever types the user names: a C program with types of its own, run here and in Linux, once to enter the
+    connection and once to find it."""
+    pytest.importorskip("llvmlite", reason="the compiled tier needs llvmlite")
+    spec = ObjectSpec.from_file(FIELDS)
+    del spec.programs["missing"]
+    loaded = {engine: pf.load(spec, btf=target) for engine in ENGINES}
+    networks = {engine: pf.Network() for engine in ENGINES}
+    program = loaded["interp"].programs["fields"]
+    assert program.spec is not None
+
+    def compare() -> None:
+        with (
+            kernel.KernelMap("array", 4, 8, 16) as held,
+            kernel.KernelProgram.load(
+                kernel_kfuncs.resolved(program.spec.insns),
+                maps=dict.fromkeys(program.spec.map_refs, held),
+            ) as theirs,
+        ):
+            for _ in range(2):
+                assert theirs.test_run(bytes(60)).retval == pf.XDP.PASS
+                want = _seen(held.lookup)
+                for engine, obj in loaded.items():
+                    run = obj.programs["fields"].test_run(
+                        bytes(60), engine=engine, network=networks[engine]
+                    )
+                    assert run.retval == pf.XDP.PASS
+                    assert _seen(obj.maps["seen"].lookup) == want
+            assert want[4:7] == [44, 14, 3]
+
+    with live_net.namespace() as net:
+        net.call(compare)
+
+
+def test_a_field_that_is_not_kept_is_named() -> None:
+    with pytest.raises(pf.VerifierError, match=r"nf_conn\.no_such_member.*keeps of a connection"):
+        pf.load(FIELDS)
+
+
+@kernel.requires_kernel()
+def test_the_layout_is_this_kernel_s() -> None:
+    """C1 of csrc/prog/conn.h, by the kernel's own types."""
+    theirs = read_target("system")
+    assert theirs is not None
+    for name, struct_ in (
+        (t.name, t) for t in conn_types().types if isinstance(t, Struct) and t.name
+    ):
+        at = theirs.find(name, Struct)
+        assert at is not None, name
+        found = theirs.get(at)
+        assert isinstance(found, Struct)
+        places = {member.name: member.bit_offset for member in found.members}
+        assert {m.name: m.bit_offset for m in struct_.members}.items() <= places.items(), name
+        assert struct_.size == found.size, name
 
 
 # ---- what the table answers ----
@@ -447,3 +519,57 @@ def test_connections_that_cannot_be_side_by_side() -> None:
 def test_a_table_of_no_such_size(size: Any) -> None:
     with pytest.raises(pf.InputError, match="ct_max"):
         pf.Network.from_json({"ct": ROWS[:2], "ct_max": size})
+
+
+def test_a_trace_names_connections() -> None:
+    program = pf.Program.from_bytes(ct.script("set"))
+    question = ct.Ask(GIVEN, numbers=(60_000, 2, 9))
+    found = trace(program, question.packet(), network=pf.Network())
+    calls = {
+        step.call.name: (step.call.args, step.call.result) for step in found.steps if step.call
+    }
+    assert calls["xdp_ct_alloc"][1] == calls["ct_insert_entry"][1] == "conn#1"
+    assert calls["ct_set_timeout"][0] == ["conn#1", "60000"]
+    written = [
+        step.access for step in found.steps if step.access and step.access.place == "conn#1+168"
+    ]
+    assert written[0].value == 9
+
+
+# ---- unverified programs ----
+
+MISUSE = {
+    "ends while it holds 1 connections": (ct.ask("lookup"), ct.ask("alloc")),
+    "of helper ct_release": (
+        ct.ask("lookup") + ct.FOUND + ct.RELEASE + ct.RELEASE,
+        ct.ask("alloc") + ct.FOUND + ct.RELEASE,
+    ),
+    "of helper ct_insert_entry": (ct.ask("lookup") + ct.FOUND + ct.INSERT,),
+    "of helper ct_change_status": (
+        "r1 = r8\nr2 = 8\ncall bpf_ct_change_status\n",
+        ct.ask("alloc") + ct.FOUND + "r1 = r7\nr2 = 8\ncall bpf_ct_change_status\n",
+    ),
+    "outside what the program may read": (
+        ct.ask("lookup") + ct.FOUND + "r0 = *(u64 *)(r7 +0)\n" + ct.RELEASE,
+        ct.ask("lookup") + ct.FOUND + "r0 = *(u64 *)(r7 +176)\n" + ct.RELEASE,
+    ),
+    "outside what the program may write": (
+        ct.ask("lookup") + ct.FOUND + "r1 = 1\n*(u64 *)(r7 +128) = r1\n" + ct.RELEASE,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISUSE)
+def test_the_checked_interpreter_stops_misuse(what: str) -> None:
+    """And gives back what is held: nothing keeps an expired connection's place, or an allocated one's."""
+    for body in MISUSE[what]:
+        network = pf.Network(ct=ROWS[:1], ct_max=2)
+        assert ask("lookup", "interp", network, ct.Ask(GIVEN), SECOND).read
+        wrong = pf.Program.from_bytes(ct.code(BEGIN + body + ct.END), verify=False)
+        for _ in range(3):
+            with pytest.raises(pf.ExecutionFault, match=what):
+                wrong.test_run(
+                    ct.Ask(GIVEN).packet(), engine="checked", network=network, time_ns=SECOND
+                )
+        for each in (TUPLES[3], TUPLES[7]):
+            assert ask("insert", "interp", network, ct.Ask(each), 602 * SECOND).read

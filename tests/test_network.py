@@ -60,7 +60,14 @@ def test_a_network_from_a_file(
     path = tmp_path / "net.json"
     path.write_text(json.dumps(WORLD))
     network = pf.Network.from_file(path)
-    expected = {"links": 4, "routes": 8, "neighbours": 3, "rules": 0, "sockets": 0, "connections": 0}
+    expected = {
+        "links": 4,
+        "routes": 8,
+        "neighbours": 3,
+        "rules": 0,
+        "sockets": 0,
+        "connections": 0,
+    }
     assert network.counts == expected
     asked = ours(programs["fib"], engine, network=network)
 

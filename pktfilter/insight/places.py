@@ -35,6 +35,7 @@ class Places:
         self._stack = stack  # r10 of the outermost frame
         self._objects: dict[int, str] = {}
         self.records = 0  # of ring buffers, so far
+        self.conns = 0
 
     def note(self, address: int, size: int, name: str) -> None:
         """`size` bytes at the address are called so from here on."""

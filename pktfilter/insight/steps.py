@@ -22,6 +22,9 @@ _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _LDX, _ST, _STX, _LDDW, _CALL = 1, 2, 3, 0x18, 0x85
 _MODE_ATOMIC, _LOAD_ACQUIRE, _STORE_RELEASE = 0xC0, 0x100, 0x110
 _HELPER, _LOCAL, _KFUNC = 0, 1, 2
+#: What gives a connection; bytes of one that programs may see (csrc/prog/conn.h).
+_CONNECTIONS = ("xdp_ct_lookup", "xdp_ct_alloc", "ct_insert_entry")
+_CONNECTION_BYTES = 176
 _MAPS = ("MAP", "PROG_ARRAY", "PORT_MAP")
 _SIGNED = 1 << 63
 
@@ -224,6 +227,12 @@ def _note_result(
         if r0:
             places.records += 1
             places.note(r0, int(call.args[1], 0), f"{call.args[0]}#{places.records}")
+        call.result = places.name(r0, edges, depth) if r0 else "NULL"
+        return
+    if call.name in _CONNECTIONS:
+        if r0 and places.name(r0, edges, depth) is None:
+            places.conns += 1
+            places.note(r0, _CONNECTION_BYTES, f"conn#{places.conns}")
         call.result = places.name(r0, edges, depth) if r0 else "NULL"
         return
     call.result = places.name(r0, edges, depth) or _number(r0)

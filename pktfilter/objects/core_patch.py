@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import ObjectError
 from .btf import Btf
+from .btf_types import BtfType, Struct
+from .conn_types import NAME as CONN
+from .conn_types import conn_types
 from .core_relo import (
     KINDS,
     LOCAL_ID,
+    TARGET_ID,
     Path,
     Value,
     find_path,
@@ -102,6 +107,15 @@ def apply_core(spec: ObjectSpec, target: Btf | None) -> None:
 _PREFIX = "CO-RE relocation "
 
 
+def _is_conn(record: BtfType) -> bool:
+    return isinstance(record, Struct) and essential(record.name) == CONN
+
+
+@lru_cache(maxsize=1)
+def _conn_target() -> Target:
+    return Target(conn_types())
+
+
 class _Patch:
     def __init__(
         self, spec: ObjectSpec, program: ProgramSpec, relo: CoreRelo, code: bytearray
@@ -144,6 +158,8 @@ class _Patch:
     def _answer(self, path: Path, target: Target | None) -> _Answer:
         kind = self.relo.kind
         local = value_of(path, kind)
+        if kind not in (LOCAL_ID, TARGET_ID) and _is_conn(self.local.get(self.relo.type_id)):
+            target = _conn_target()
         if target is None or kind == LOCAL_ID:
             return _Answer(local, local)
         ids = target.candidates(self.local, self.relo.type_id)
