@@ -18,9 +18,6 @@ CORPUS, PROGRAMS, EXAMPLES = HERE / "corpus", HERE / "programs", HERE.parent / "
 LEVELS = ("v1", "v3", "v4")
 NOT_V1 = frozenset({"atomics", "foreach_age", "subprog"})
 """Sources that use what an atomic operation returns, which v1 does not have."""
-WAITING: frozenset[str] = frozenset()
-"""Sources for the rows of the survey that are pending: Linux loads them, the engine does not yet. One that the
-engine loads must leave this set, and is scored then."""
 SET_BEFORE_LOAD: dict[str, dict[str, int]] = {
     "legacy_chain": {"senders": 64},
     "late_tenants": {"tags": 64},
@@ -60,7 +57,7 @@ class Object:
 def stems() -> tuple[str, ...]:
     """The sources that are scored, by name."""
     files = (path.stem for folder in (CORPUS, PROGRAMS, EXAMPLES) for path in folder.glob("*.c"))
-    return tuple(sorted(set(files) - WAITING))
+    return tuple(sorted(set(files)))
 
 
 def objects() -> list[Object]:

@@ -51,9 +51,6 @@ ROWS = frozenset(
     + [f"feature {name}" for name in FEATURES]
 )
 
-PENDING: frozenset[str] = frozenset()
-"""Rows that the engine does not run. One that it runs must leave this set, and the corpus must have it then."""
-
 _INSN = struct.Struct("<BBhi")
 _JMP32, _ATOMIC_W, _ATOMIC_DW, _LD_IMM64, _CALL = 0x06, 0xC3, 0xDB, 0x18, 0x85
 _ADD, _ADD_FETCH = 0, 1

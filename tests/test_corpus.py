@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import pytest
 import scored
 import survey
 
-import pktfilter as pf
 from pktfilter.objects import ObjectSpec
 
 LEAST_SOURCES = 60
@@ -36,36 +34,12 @@ def test_every_source_is_there_at_every_level() -> None:
 
 
 def test_every_row_of_the_survey_has_a_program() -> None:
-    uncovered = sorted(survey.ROWS - survey.PENDING - users().keys())
+    uncovered = sorted(survey.ROWS - users().keys())
     assert not uncovered, f"no program of the corpus uses: {', '.join(uncovered)}"
 
 
-def test_rows_that_are_supported_are_not_pending() -> None:
-    assert survey.PENDING <= survey.ROWS
-    ready = sorted(row for row in survey.PENDING if survey.supported(row))
-    assert not ready, f"now supported, so a program must use them: {', '.join(ready)}"
-
-
-def test_pending_rows_have_programs_that_wait() -> None:
-    texts = [(scored.CORPUS / f"{stem}.c").read_text() for stem in sorted(scored.WAITING)]
-    for row in survey.PENDING:
-        kind, name = row.split()
-        written = f"BPF_MAP_TYPE_{name.upper()})" if kind == "map" else f"bpf_{name}("
-        assert any(written in text for text in texts), f"no source waits for {row}"
-
-
-@pytest.mark.parametrize("level", scored.LEVELS)
-@pytest.mark.parametrize("stem", sorted(scored.WAITING))
-def test_programs_that_wait_cannot_be_loaded(stem: str, level: str) -> None:
-    """Fails when one can be: then it is to be scored, so take it out of WAITING."""
-    each = scored.Object(stem, level)
-    assert each.path.exists()
-    with pytest.raises(pf.ObjectError, match=r"not supported|not defined"):
-        each.spec().check_supported()
-
-
-def test_rows_that_are_not_supported_are_pending() -> None:
-    absent = sorted(row for row in survey.ROWS - survey.PENDING if not survey.supported(row))
+def test_every_row_is_supported() -> None:
+    absent = sorted(row for row in survey.ROWS if not survey.supported(row))
     assert not absent, f"not supported: {', '.join(absent)}"
 
 
