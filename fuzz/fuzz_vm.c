@@ -217,12 +217,12 @@ static void argument(struct code *c, struct bytes *b, const struct pf_helper_inf
 static void helper_call(struct code *c, struct bytes *b)
 {
 	const struct pf_helper_info *info;
-	uint32_t number = take(b);
+	uint32_t number = take(b) | (uint32_t)(take(b) & 1) << 8; /* kernel functions have numbers above those of helpers */
 	while (!(info = pf_helper_info(number)) || !info->supported)
-		number = number ? number - 1 : 211;
+		number = number ? number - 1 : 274;
 	for (uint32_t i = 0; i < 5; i++)
 		argument(c, b, info, i);
-	add(c, I(0x85, 0, 0, 0, (int32_t)number));
+	add(c, I(0x85, 0, number < PF_KFUNC_FIRST ? 0 : 2, 0, (int32_t)number));
 	if (info->ret == PF_RET_MAP_VALUE_OR_NULL && take(b) & 3)
 		add(c, I(0x15, 0, 0, 1, 0));
 	for (uint32_t i = 0; i < 5 && take(b) & 1; i++)

@@ -96,9 +96,11 @@ def replaying(tmp_path: Path) -> Iterator[Callable[..., Replaying]]:
     yield begin
     for each in made:
         each.feed.close()
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
+        each.process.kill()  # nothing, when it has ended
+        each.process.wait()
+        for stream in (each.process.stdout, each.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def test_maps_are_shown_and_set_by_their_types(replaying: Callable[..., Replaying]) -> None:
